@@ -36,6 +36,8 @@ class TextSettings(_Frozen):
     width: int = Field(512, ge=1)
     depth: int = Field(16, ge=0)
     heads: int = Field(8, ge=1)
+    learned_padding: bool = True  # pads get their own vector instead of the pad token's embedding
+    final_norm: bool = True
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -52,7 +54,7 @@ class UNetSettings(_Frozen):
     width: int = Field(192, ge=1)
     multipliers: tuple[float, ...] = (1, 2, 3, 4)  # of width, one a level; the first may be a fraction
     blocks: int = Field(3, ge=1)  # residual blocks a level
-    attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors at which attention is used
+    attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors (after `patch`) at which attention is used
     heads: int = Field(1, ge=1)  # used when head_width is None
     heads_up: int | None = None  # in the decoder; None = heads
     head_width: int | None = 64  # channels a head; overrides heads

@@ -1,0 +1,89 @@
+"""The pieces the networks share: timestep embedding, norms, attention.
+
+No network is put together here (see `unet.py`, `transformer.py`), and nothing here knows what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def timestep_embedding(t: Tensor, width: int, *, period: float = 10_000.0) -> Tensor:
+    """Sinusoids of a timestep: cosines first, then sines (DDPM's and guided-diffusion's code).
+
+    Shapes: t [B], integers or fractions -> [B width] float32; an odd width ends in a column of zeros.
+    Differs: from "Attention is all you need" in the order, and in dividing by half the width, not by half - 1.
+    """
+    half = width // 2
+    frequencies = torch.exp(-math.log(period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    angles = t.float()[:, None] * frequencies  # [B half]
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, width % 2))
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm that keeps the input's dtype; the kernels sum in float32 whatever that is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
+
+
+def _affine(norm: nn.GroupNorm | nn.LayerNorm, x: Tensor) -> tuple[Tensor, Tensor]:
+    # CPU kernels take float32 gains beside narrow inputs; elsewhere they must match.
+    weight: Tensor = norm.weight
+    bias: Tensor = norm.bias
+    if weight.dtype != x.dtype and x.device.type != "cpu":
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    return weight, bias
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax(q k^T / sqrt(ch)) v, the softmax in at least float32.
+
+    Shapes: q [B H N ch], k and v [B H M ch] -> [B H N ch].
+    """
+    if torch.is_grad_enabled() and q.device.type == "cpu" and (q.requires_grad or k.requires_grad or v.requires_grad):
+        # The fused kernel's backward takes a quarter of a training step on CPU; two plain products do not.
+        root = q.shape[-1] ** -0.25  # on both sides, so that narrow types do not overflow
+        scores = (q * root) @ (k * root).transpose(-1, -2)  # [B H N M]
+        wide = scores if scores.dtype == torch.float64 else scores.float()
+        out: Tensor = wide.softmax(-1).to(v.dtype) @ v
+        return out
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Cut a fused projection into its parts, each with its own heads.
+
+    Shapes: x [B N parts*H*ch] -> `parts` tensors [B H N ch].
+    """
+    b, n, c = x.shape
+    return x.view(b, n, parts, heads, c // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """Undo `split_heads` for one part. Shapes: [B H N ch] -> [B N H*ch]."""
+    b, h, n, ch = x.shape
+    return x.transpose(1, 2).reshape(b, n, h * ch)
+
+
+def zeroed(module: M) -> M:
+    """The module with all its parameters set to zero (the last layer of every residual branch)."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module

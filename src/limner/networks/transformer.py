@@ -1,0 +1,72 @@
+"""The text transformer of GLIDE (GLIDE section 2.1): bidirectional, pre-LN, one learned vector a pad position.
+
+Tokens come in as numbers; what they spell is `tokens.py`'s business.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.config import TextSettings
+from limner.errors import ShapeError
+from limner.networks.layers import LayerNorm, attend, join_heads, split_heads
+
+
+class TextBlock(nn.Module):
+    """Attention and an exact-GELU perceptron, both residual, both behind a layer norm."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_1 = LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)  # rows ordered [q, k, v][head][ch]
+        self.proj = nn.Linear(width, width)
+        self.norm_2 = LayerNorm(width)
+        self.fc = nn.Linear(width, 4 * width)
+        self.out = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: [B L D] -> [B L D]. Pads are attended like words (GLIDE has no attention mask)."""
+        q, k, v = split_heads(self.qkv(self.norm_1(x)), 3, self.heads)
+        x = x + self.proj(join_heads(attend(q, k, v)))
+        x = x + self.out(F.gelu(self.fc(self.norm_2(x))))
+        return x
+
+
+class TextTransformer(nn.Module):
+    """Token ids -> one feature a position, and one vector for the whole text.
+
+    The vector is read at the LAST position, normally a pad (GLIDE's code), and widened to the timestep embedding.
+    """
+
+    def __init__(self, settings: TextSettings, embed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        width = settings.width
+        self.tokens = nn.Embedding(settings.rows, width)
+        self.positions = nn.Parameter(torch.randn(settings.context, width) * 0.01)
+        self.padding = nn.Parameter(torch.randn(settings.context, width) * 0.01) if settings.learned_padding else None
+        self.blocks = nn.ModuleList(TextBlock(width, settings.heads) for _ in range(settings.depth))
+        self.norm = LayerNorm(width) if settings.final_norm else nn.Identity()
+        self.pool = nn.Linear(width, embed)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+
+    def forward(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features and pooled vector.
+
+        Shapes: ids [B L] int64, mask [B L] bool (True = word) -> [B L D], [B embed].
+        Raises: ShapeError when L is not the context the network was built for.
+        """
+        if ids.ndim != 2 or ids.shape[1] != self.settings.context:
+            raise ShapeError(f"text: expected ids of shape [B, {self.settings.context}]; got {list(ids.shape)}")
+        x = self.tokens(ids) + self.positions  # [B L D]
+        if self.padding is not None and mask is not None:
+            x = torch.where(mask[..., None], x, self.padding)
+        # Half-precision linear layers behind float32 embeddings: cast here, as the original does.
+        x = x.to(self.pool.weight.dtype)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return x, self.pool(x[:, -1])
