@@ -1,0 +1,64 @@
+"""What every training set looks like from outside: an endless, numbered stream of captioned pictures.
+
+View k of a source is a pure function of (k, side, seed): training resumes exactly by remembering one number, and
+ranks split the stream by number. The kinds of source live beside this file (shapes, emoji, files).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner.errors import DataError
+
+KINDS = (
+    '"shapes", "emoji:FOLDER", a folder of pictures with .txt captions, a .csv / .jsonl / .parquet manifest, '
+    'a COCO captions .json, or tar shards such as "a-{000..010}.tar"'
+)
+
+
+class View(NamedTuple):
+    """One training example: an RGB picture [side side 3] uint8 and its words."""
+
+    image: NDArray[np.uint8]
+    caption: str
+
+
+class Source(Protocol):
+    """A training set."""
+
+    @property
+    def name(self) -> str:
+        """What logs and cards call it."""
+
+    def view(self, k: int, side: int, seed: int) -> View:
+        """The k-th view of the endless stream, k >= 0; which epoch it lies in follows from k."""
+
+    def captions(self) -> Iterable[str]:
+        """Captions enough to train a vocabulary on; finite."""
+
+    def held_out(self, side: int) -> list[View]:
+        """Views that `view` never gives, the same ones every time."""
+
+
+def open_source(spec: str) -> Source:
+    """The source a preset or a command line names.
+
+    Raises: DataError when nothing of that name can be read; the message lists the forms there are.
+    """
+    word, _, rest = spec.partition(":")
+    if spec == "shapes":
+        from limner.data.shapes import Shapes
+
+        return Shapes()
+    if word == "emoji":
+        opened: Source = importlib.import_module("limner.data.emoji").open_emoji(rest)
+        return opened
+    if not spec.strip():
+        raise DataError(f"no data source given; it can be {KINDS}")
+    raise DataError(f"{Path(spec)}: no such data source; it can be {KINDS}")
