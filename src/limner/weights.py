@@ -1,0 +1,215 @@
+"""Checkpoint folders: `config.json`, one safetensors file a network, `CARD.md` and `SHA256SUMS`.
+
+Folders appear whole or not at all, weights load strictly, and what is wrong is said in one line. Which network a file is
+for is the business of `systems/`; foreign checkpoints are mapped in `official/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from limner.config import SystemSettings, dump, parse
+from limner.errors import CheckpointError, ConfigError
+
+SUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a folder too
+_LISTED = 10
+
+
+class Folder(NamedTuple):
+    """A checkpoint folder that was read and found whole."""
+
+    settings: SystemSettings
+    path: Path
+    hashes: dict[str, str]  # stage -> sha256 of its weights
+
+    def weights(self, stage: str) -> Path:
+        """Where the weights of a stage lie."""
+        return self.path / f"{stage}.safetensors"
+
+
+def save_folder(
+    path: Path,
+    settings: SystemSettings,
+    states: Mapping[str, Mapping[str, Tensor]],
+    card: str,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Path:
+    """Write a checkpoint folder whole or not at all; floating weights are stored as `dtype`. An older checkpoint is replaced.
+
+    `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary).
+
+    Raises: CheckpointError when `path` is something other than a checkpoint, a stage has no weights, or the disk refuses.
+    """
+    names = [stage.name for stage in settings.stages]
+    _check_names([*names, *(files or {})])
+    if sorted(names) != sorted(states):
+        raise CheckpointError(f"{path}: the system has stages {_said(names)}, but weights came for {_said(list(states))}")
+    if path.exists() and not _replaceable(path):
+        raise CheckpointError(f"{path}: exists and is not a checkpoint folder; choose another name")
+    parts = {f"{name}.safetensors": save(_stored(states[name], dtype), metadata={"stage": name}) for name in names}
+    parts |= files or {}
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in parts.items())
+    parts |= {"config.json": dump(settings).encode(), "CARD.md": card.encode(), SUMS: sums.encode()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _swap_in(path, parts)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot write the checkpoint ({error.strerror or error}); nothing was left behind"
+        ) from None
+    return path
+
+
+def read_folder(path: Path) -> Folder:
+    """Read the settings of a checkpoint folder and check that its files are there and are what SHA256SUMS says.
+
+    Raises: CheckpointError naming the first file that is missing or differs; ConfigError for settings that do not fit.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such checkpoint folder")
+    settings = _settings(path / "config.json")
+    wanted = _sums(path / SUMS)
+    folder = Folder(settings, path, {})
+    for name in sorted({f"{stage.name}.safetensors" for stage in settings.stages} | set(wanted)):
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing from the checkpoint; fetch or export the folder again")
+        found = sha256(file)
+        if name in wanted and found != wanted[name]:
+            raise CheckpointError(
+                f"{file}: sha256 is {found[:12]}..., {SUMS} says {wanted[name][:12]}...: damaged or changed; fetch it again"
+            )
+        if name.endswith(".safetensors"):
+            folder.hashes[name.removesuffix(".safetensors")] = found
+    return folder
+
+
+def load_state(
+    module: nn.Module, path: Path, *, dtype: torch.dtype | None = torch.float32, device: str | torch.device = "cpu"
+) -> None:
+    """Fill a module, on the meta device or not, with the weights of a safetensors file, strictly.
+
+    Floating weights become `dtype` (None: as stored). A module on the meta device receives the tensors themselves, on `device`.
+
+    Raises: CheckpointError for a file that cannot be read, or listing (at most ten) missing, extra and misshapen weights.
+    """
+    want = module.state_dict()
+    state: dict[str, Tensor] = {}
+    try:
+        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+            have = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            _check_fit(path, {key: tuple(value.shape) for key, value in want.items()}, have)
+            for key in have:
+                value = file.get_tensor(key)
+                state[key] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such weights file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
+    module.load_state_dict(state, strict=True, assign=any(value.is_meta for value in want.values()))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        key: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous().clone()
+        for key, value in state.items()
+    }
+
+
+def _swap_in(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Write a folder beside its place, then move it there; on failure the old folder stays."""
+    mark = uuid.uuid4().hex[:8]
+    fresh, old = (path.with_name(f".{path.name}.{mark}.{kind}") for kind in ("new", "old"))
+    try:
+        fresh.mkdir()
+        for name, data in parts.items():
+            with (fresh / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if path.exists():
+            path.rename(old)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and ((path / "config.json").is_file() or not any(path.iterdir()))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise CheckpointError(f"'{name}': cannot be a file of a checkpoint; use letters, digits, '.', '_' and '-'")
+
+
+def _settings(path: Path) -> SystemSettings:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: missing; a checkpoint folder holds config.json and one .safetensors file a stage"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must hold an object of settings; got {type(tree).__name__}")
+    return parse(SystemSettings, tree, where=str(path))
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """File name -> sha256; empty when the folder carries no sums."""
+    if not path.is_file():
+        return {}
+    sums = {}
+    for row in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        found = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._-]*)", row)
+        if not found:
+            raise CheckpointError(f"{path}: '{row[:60]}' is not a line of sha256sum")
+        sums[found[2]] = found[1]
+    return sums
+
+
+def _check_fit(path: Path, want: Mapping[str, tuple[int, ...]], have: Mapping[str, tuple[int, ...]]) -> None:
+    missing = [key for key in want if key not in have]
+    extra = [key for key in have if key not in want]
+    misshapen = [
+        f"{key} {list(have[key])} (the network has {list(want[key])})" for key in want if key in have and have[key] != want[key]
+    ]
+    kinds = (("missing", missing), ("extra", extra), ("misshapen", misshapen))
+    if wrong := "; ".join(f"{len(keys)} {kind}: {_said(keys)}" for kind, keys in kinds if keys):
+        raise CheckpointError(f"{path}: does not fit the network: {wrong}")
+
+
+def _said(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more if names else "none"
