@@ -1,1 +1,1 @@
-
+"""Released checkpoints: one-to-one key maps between the official layouts and limner's, a file a family."""
