@@ -1,0 +1,252 @@
+"""The emoji source: permissively licensed emoji art with CLDR names, rendered once and composed into scenes on the fly.
+
+`build` makes the folder, `open_emoji` reads it. The folder holds `meta.json`, `index.jsonl` (one line a picture) and
+`side256.npy`, `side64.npy`, `side32.npy`: uint8 [N S S 4], premultiplied, in the order of the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from limner.data import art, captions, compose, concepts
+from limner.data.concepts import Concept
+from limner.data.source import View
+from limner.errors import DataError
+
+FORMAT = 1
+SIDE = 256
+REDUCED = (4, 8)  # the smaller versions: a quarter and an eighth of the side
+# The number was chosen so that fifty everyday words (fox, pizza, star, ...) stay in training, flat and noto.
+SALT = "limner emoji 1874"
+HELD_OUT_CONCEPTS = 0.05
+HELD_OUT_PAIRS = 0.05
+
+Progress = Callable[[str, int, int], None]  # style, done, of
+
+
+class Picture(NamedTuple):
+    """One line of the index: which concept in which style, under which licence, and its opaque box (x0, y0, x1, y1)."""
+
+    row: int
+    concept: Concept
+    style: str
+    licence: str
+    box: tuple[int, int, int, int]
+
+
+class Report(NamedTuple):
+    """What a build made and what it skipped, by reason."""
+
+    folder: Path
+    concepts: int
+    pictures: dict[str, int]
+    skipped: dict[str, int]
+
+
+def build(
+    out: Path | str,
+    *,
+    packs: Sequence[str] = tuple(art.PACKS),
+    side: int = SIDE,
+    packs_from: Path | str | None = None,
+    cache: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Fetch the packs, render every wanted icon once and write the folder; it appears whole or not at all.
+
+    Raises: DataError when a pack is unknown, cannot be fetched or is not the pinned one, when `out` is in the way,
+        or when the disk is full.
+    """
+    out, kept = Path(out), Path(cache) if cache is not None else user_cache_path("limner") / "packs"
+    unknown = [name for name in packs if name not in art.PACKS]
+    if unknown or not packs:
+        raise DataError(f"no such emoji pack: {', '.join(unknown) or 'none given'}; there are {', '.join(art.PACKS)}")
+    if side % max(REDUCED) or side < max(REDUCED):
+        raise DataError(f"side {side} does not fit; it must be a multiple of {max(REDUCED)}")
+    if out.exists():
+        raise DataError(f"{out}: is in the way; remove it or choose another folder")
+    source = Path(packs_from) if packs_from is not None else None
+    known = concepts.read(art.obtain(art.WORDS, kept, source))
+    chosen = {name: art.obtain(art.PACKS[name], kept, source) for name in packs}
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        report = _render(partial, chosen, known, side, progress or (lambda style, done, of: None))
+        partial.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report._replace(folder=out)
+
+
+def _render(
+    folder: Path, chosen: dict[str, dict[str, bytes]], known: concepts.Concepts, side: int, progress: Progress
+) -> Report:
+    """Draw every wanted icon of the chosen packs into a folder."""
+    wanted = [(style, icon, concept) for style, files in chosen.items() for icon, concept in _wanted(style, files, known)]
+    sides = (side, *(side // k for k in REDUCED))
+    levels = {s: np.lib.format.open_memmap(folder / f"side{s}.npy", "w+", np.uint8, (len(wanted), s, s, 4)) for s in sides}
+    pictures: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    row = 0
+    with (folder / "index.jsonl").open("w", encoding="utf-8") as index:
+        for done, (style, icon, concept) in enumerate(wanted):
+            progress(style, done, len(wanted))
+            try:
+                drawn = art.premultiplied(icon.draw(side))
+            except (ValueError, OSError, SyntaxError) as error:
+                skipped[f"{style}: cannot be drawn ({type(error).__name__})"] += 1
+                continue
+            box = _box(drawn)
+            if box is None:
+                skipped[f"{style}: empty picture"] += 1
+                continue
+            for s, level in levels.items():
+                level[row] = drawn if s == side else art.averaged(drawn, s)
+            line = {"row": row, **concept._asdict(), "style": style, "licence": art.PACKS[style].licence, "box": box}
+            index.write(json.dumps(line, ensure_ascii=False) + "\n")
+            pictures[style] += 1
+            row += 1
+    progress("done", len(wanted), len(wanted))
+    for s, level in levels.items():
+        level.flush()
+        if row < len(wanted):
+            _cut(folder / f"side{s}.npy", level[:row])
+    meta = {
+        "format": FORMAT,
+        "side": side,
+        "pictures": dict(pictures),
+        "skipped": dict(skipped),
+        "packs": [art.PACKS[style]._asdict() for style in chosen] + [art.WORDS._asdict()],
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    return Report(folder, len({c.key for _, _, c in wanted}), dict(pictures), dict(skipped))
+
+
+def _cut(path: Path, kept: NDArray[np.uint8]) -> None:
+    """Write the file again with only the rows that were drawn."""
+    shorter = path.with_suffix(".cut.npy")
+    np.save(shorter, kept)
+    shorter.rename(path)
+
+
+def _wanted(style: str, files: dict[str, bytes], known: concepts.Concepts) -> Iterator[tuple[art.Icon, Concept]]:
+    """The icons of a pack that draw a kept concept, each concept once."""
+    seen = set()
+    for icon in art.icons(art.PACKS[style], files):
+        concept = known.kept.get(concepts.plain(icon.code_points)) if icon.code_points else known.of_name(icon.name)
+        if concept is not None and concept.key not in seen:
+            seen.add(concept.key)
+            yield icon, concept
+
+
+def _box(picture: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+    """The box (x0, y0, x1, y1) of what is not transparent; None when there is nothing."""
+    opaque = picture[..., 3] > 8
+    xs, ys = np.flatnonzero(opaque.any(axis=0)), np.flatnonzero(opaque.any(axis=1))
+    if not len(xs):
+        return None
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def share(*words: str) -> float:
+    """A number in [0, 1) that belongs to these words for ever."""
+    digest = hashlib.sha256("\n".join((SALT, *words)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split(concept: str, style: str) -> Literal["train", "concept", "pair"]:
+    """Which part of the data a picture belongs to, whatever else a folder holds."""
+    if share("concept", concept) < HELD_OUT_CONCEPTS:
+        return "concept"
+    return "pair" if share("pair", concept, style) < HELD_OUT_PAIRS else "train"
+
+
+def open_emoji(rest: str) -> EmojiSource:
+    """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto", given what follows the colon.
+
+    Raises: DataError when the folder is not a built one or a style is not in it.
+    """
+    folder, _, query = rest.partition("?")
+    name, _, value = query.partition("=")
+    if query and name != "styles":
+        raise DataError(f"emoji:{rest}: unknown option {name!r}; it can be styles=flat,noto,...")
+    return EmojiSource(Path(folder), tuple(filter(None, value.split(","))))
+
+
+class EmojiSource:
+    """A built folder, opened: memory maps, the index and the split."""
+
+    def __init__(self, folder: Path, styles: Sequence[str] = ()) -> None:
+        try:
+            self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
+            sides = [int(self.meta["side"]), *(int(self.meta["side"]) // k for k in REDUCED)]
+            self.levels: dict[int, NDArray[np.uint8]] = {s: np.load(folder / f"side{s}.npy", mmap_mode="r") for s in sides}
+            every = [_picture(json.loads(line)) for line in lines]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder}: not a folder made by `limner data build emoji` ({error})") from error
+        there = list(dict.fromkeys(p.style for p in every))
+        missing = [style for style in styles if style not in there]
+        if missing:
+            raise DataError(f"{folder}: has no style {', '.join(missing)}; it has {', '.join(there)}")
+        self.name = f"emoji:{folder}" + (f"?styles={','.join(styles)}" if styles else "")
+        self.pictures = tuple(p for p in every if p.style in (styles or there))
+        self.train = tuple(p for p in self.pictures if split(p.concept.key, p.style) == "train")
+        if not self.train:
+            raise DataError(f"{folder}: holds no picture to train on")
+
+    def view(self, k: int, side: int, seed: int) -> View:
+        """The k-th view: every (concept, style) pair of the training part once an epoch, in an order of the seed's."""
+        epoch, place = divmod(k, len(self.train))
+        chosen = self.train[int(_order(len(self.train), seed, epoch)[place])]
+        roll = Random(f"{seed} {k}")
+        scene = compose.Scene(
+            compose.WHITE,
+            (compose.Piece(chosen.row, 0.5, 0.5, 0.94),),
+            captions.single(roll, chosen.concept, chosen.style),
+        )
+        return View(compose.render(scene, self.levels, side), scene.caption)
+
+    def captions(self) -> Iterable[str]:
+        """Every label and every tag."""
+        for concept in dict.fromkeys(p.concept for p in self.train):
+            yield concept.label
+            yield ", ".join(concept.tags)
+
+    def held_out(self, side: int) -> list[View]:
+        """Pictures that are never trained on: unseen concepts, and unseen styles of seen ones."""
+        trained = {p.row for p in self.train}
+        return [View(self.picture(p, side), p.concept.label) for p in self.pictures if p.row not in trained]
+
+    def picture(self, picture: Picture, side: int) -> NDArray[np.uint8]:
+        """One icon on white, as plain singles are shown. Shapes: -> [side side 3]."""
+        scene = compose.Scene(compose.WHITE, (compose.Piece(picture.row, 0.5, 0.5, 0.94),), "")
+        return compose.render(scene, self.levels, side)
+
+
+def _picture(line: dict[str, Any]) -> Picture:
+    """A line of the index, read."""
+    concept = Concept(line["key"], line["label"], tuple(line["tags"]), line["group"], line["subgroup"])
+    x0, y0, x1, y1 = line["box"]
+    return Picture(int(line["row"]), concept, line["style"], line["licence"], (x0, y0, x1, y1))
+
+
+@lru_cache(maxsize=4)
+def _order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of one epoch."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(length)
