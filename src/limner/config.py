@@ -21,13 +21,16 @@ from limner.errors import ConfigError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Tree = dict[str, Any]
+SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp2m", "euler"]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of all settings: cannot be changed, and refuses names it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TextSettings(_Frozen):
+class TextSettings(Frozen):
     """A GLIDE text transformer (GLIDE section 2.1): bidirectional, pre-LN, its padding learned."""
 
     vocabulary: str = "gpt2"  # "gpt2", "clip", or the name of a tokenizer file in the checkpoint folder
@@ -46,7 +49,7 @@ class TextSettings(_Frozen):
         return self
 
 
-class UNetSettings(_Frozen):
+class UNetSettings(Frozen):
     """The one ADM U-Net of IDDPM, ADM, GLIDE and unCLIP (ADM appendix A; GLIDE section 2)."""
 
     side: int = Field(64, ge=1)  # pixels of the square picture it is built for
@@ -77,7 +80,7 @@ class UNetSettings(_Frozen):
         return self
 
 
-class DiffusionSettings(_Frozen):
+class DiffusionSettings(Frozen):
     """The noising process a stage was trained with."""
 
     schedule: Literal["linear", "cosine"] = "cosine"
@@ -88,17 +91,17 @@ class DiffusionSettings(_Frozen):
     rescale_t: bool = False  # the network receives t * 1000 / T (improved-diffusion)
 
 
-class SamplingSettings(_Frozen):
+class SamplingSettings(Frozen):
     """How a stage is sampled unless the caller says otherwise."""
 
-    sampler: Literal["ddpm", "ddim", "heun", "dpmpp2m", "euler"] = "ddpm"
+    sampler: SamplerName = "ddpm"
     steps: str = "100"  # a respacing: "100", "ddim25", "fast27", "10,10,3,2,2", "" = all levels
     guidance: float = Field(1.0, ge=0)  # classifier-free guidance scale; 1 = none
     eta: float = Field(0.0, ge=0, le=1)  # ddim: 0 deterministic, 1 as noisy as ddpm
     temperature: float = Field(1.0, ge=0)  # scale of the first noise
 
 
-class StageSettings(_Frozen):
+class StageSettings(Frozen):
     """One network of a cascade with its process and its sampling."""
 
     name: str
@@ -108,7 +111,7 @@ class StageSettings(_Frozen):
     low_side: int | None = None  # upsamplers: pixels of the smaller picture
 
 
-class SystemSettings(_Frozen):
+class SystemSettings(Frozen):
     """A whole system: its stages in the order in which a picture passes them."""
 
     system: Literal["glide"] = "glide"
@@ -118,7 +121,7 @@ class SystemSettings(_Frozen):
     stages: tuple[StageSettings, ...]
 
 
-class TrainSettings(_Frozen):
+class TrainSettings(Frozen):
     """How one stage is trained; the stage is named, the rest are figures of the recipe."""
 
     stage: str
@@ -148,7 +151,7 @@ class TrainSettings(_Frozen):
     compile: bool = False
 
 
-class Preset(_Frozen):
+class Preset(Frozen):
     """A named system with the recipe that trains each of its stages."""
 
     model: SystemSettings
