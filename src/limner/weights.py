@@ -12,17 +12,17 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from limner.config import SystemSettings, dump, parse
-from limner.errors import CheckpointError, ConfigError
+from limner.errors import CheckpointError, ConfigError, LimnerError
 
 SUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a folder too
 _LISTED = 10
@@ -53,7 +53,8 @@ def save_folder(
 
     `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary).
 
-    Raises: CheckpointError when `path` is something other than a checkpoint, a stage has no weights, or the disk refuses.
+    Raises: CheckpointError when `path` is something other than a checkpoint or a stage has no weights; LimnerError when the
+        disk refuses.
     """
     names = [stage.name for stage in settings.stages]
     _check_names([*names, *(files or {})])
@@ -61,17 +62,23 @@ def save_folder(
         raise CheckpointError(f"{path}: the system has stages {_said(names)}, but weights came for {_said(list(states))}")
     if path.exists() and not _replaceable(path):
         raise CheckpointError(f"{path}: exists and is not a checkpoint folder; choose another name")
-    parts = {f"{name}.safetensors": save(_stored(states[name], dtype), metadata={"stage": name}) for name in names}
-    parts |= files or {}
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in parts.items())
-    parts |= {"config.json": dump(settings).encode(), "CARD.md": card.encode(), SUMS: sums.encode()}
+
+    def write(fresh: Path) -> None:
+        for name in names:
+            save_file(_stored(states[name], dtype), fresh / f"{name}.safetensors", metadata={"stage": name})
+        for name, data in (files or {}).items():
+            (fresh / name).write_bytes(data)
+        sums = "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(fresh.iterdir()))
+        (fresh / SUMS).write_text(sums, encoding="utf-8")
+        (fresh / "CARD.md").write_text(card, encoding="utf-8")
+        (fresh / "config.json").write_text(dump(settings), encoding="utf-8")
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _swap_in(path, parts)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot write the checkpoint ({error.strerror or error}); nothing was left behind"
-        ) from None
+        _swap_in(path, write)
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LimnerError(f"{path}: cannot write the checkpoint ({reason}); nothing was left behind") from None
     return path
 
 
@@ -137,17 +144,18 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     }
 
 
-def _swap_in(path: Path, parts: Mapping[str, bytes]) -> None:
-    """Write a folder beside its place, then move it there; on failure the old folder stays."""
+def _swap_in(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder beside its place, then move it there; on failure the old folder stays."""
     mark = uuid.uuid4().hex[:8]
     fresh, old = (path.with_name(f".{path.name}.{mark}.{kind}") for kind in ("new", "old"))
     try:
         fresh.mkdir()
-        for name, data in parts.items():
-            with (fresh / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        write(fresh)
+        mode = (fresh / "CARD.md").stat().st_mode
+        for file in fresh.iterdir():
+            file.chmod(mode)  # safetensors makes files that only their owner can read
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
         if path.exists():
             path.rename(old)
         try:
