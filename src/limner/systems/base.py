@@ -1,0 +1,228 @@
+"""Where networks meet the mathematics: a stage that can be sampled, what a request asks for, how far it has come.
+
+A `Stage` binds a network to its process, its words and its machine; `run` samples it. How stages make a picture is each
+system's own file. Nothing here reads files or knows a file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limner.config import Frozen, SamplerName, SamplingSettings, StageSettings
+from limner.diffusion import guidance, noise, samplers, schedules, targets
+from limner.errors import ConfigError, InputError, ShapeError
+from limner.networks.unet import UNet
+from limner.tokens import Tokenizer
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+MOST_CHARACTERS = 10_000  # of a prompt; far beyond any context
+
+
+class Request(Frozen):
+    """What to draw. Settings that are None are the model's own."""
+
+    prompt: str
+    negative: str = ""  # drawn away from; "" is the empty caption of classifier-free guidance
+    n: int = Field(1, ge=1, le=10_000)
+    seed: int = 0
+    first: int = Field(0, ge=0)  # number of the first picture of this seed
+    steps: str | None = None  # of the first stage: "27", "ddim25", ...
+    guidance: float | None = Field(None, ge=0, le=100)
+    sampler: SamplerName | None = None
+    batch: int = Field(4, ge=1)  # pictures drawn at a time; bounds the memory, not the result
+
+
+class Progress(NamedTuple):
+    """How far a request has come, after each step of each stage."""
+
+    stage: str
+    step: int  # counts from 1
+    of: int
+    indices: tuple[int, ...]  # numbers of the pictures being drawn
+    preview: Tensor  # the clean pictures the network sees by now, [B 3 H W] in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network bound to its process, its vocabulary and its machine."""
+
+    number: int
+    settings: StageSettings
+    net: UNet
+    tokenizer: Tokenizer | None
+    alpha_bar: Tensor  # [T] float64
+    device: torch.device
+
+    def sampling(self, request: Request) -> SamplingSettings:
+        """This stage's sampling with the request's wishes; only the first stage is steered."""
+        if self.number:
+            return self.settings.sampling
+        wished = {"steps": request.steps, "guidance": request.guidance, "sampler": request.sampler}
+        return self.settings.sampling.model_copy(update={key: value for key, value in wished.items() if value is not None})
+
+    def words(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Texts encoded and their keys and values projected, once. Shapes: -> {name: [len(texts) ...]}; {} without text."""
+        text = self.settings.network.text
+        if text is None or self.tokenizer is None:
+            return {}
+        tokens = self.tokenizer.encode(texts, text.context)
+        return self.net.project(self.net.encode(tokens.ids.to(self.device), tokens.mask.to(self.device)))
+
+    def cut(self, text: str) -> str:
+        """The words at the end of a prompt that this stage will not see; "" when it sees all."""
+        settings = self.settings.network.text
+        return "" if settings is None or self.tokenizer is None else self.tokenizer.cut(text, settings.context)
+
+
+def stage(
+    number: int, settings: StageSettings, net: UNet, tokenizer: Tokenizer | None, *, device: torch.device, dtype: torch.dtype
+) -> Stage:
+    """Make a network ready to sample on a device: evaluation mode, its type, channels last."""
+    net = net.to(device).eval().requires_grad_(False)
+    if dtype != torch.float32:
+        net.cast(dtype)
+    return Stage(
+        number, settings, net.to(memory_format=torch.channels_last), tokenizer, schedules.of(settings.diffusion), device
+    )
+
+
+def run(
+    stage: Stage,
+    sampling: SamplingSettings,
+    words: Mapping[str, Tensor],
+    *,
+    seed: int,
+    indices: Sequence[int],
+    low_res: Tensor | None = None,
+) -> Iterator[samplers.Step]:
+    """Sample one stage for the pictures `indices` of a seed.
+
+    Shapes: words {name: [1 ...] or [2 ...]}, the prompt and what is drawn away from; low_res [B 3 h w] -> Steps of [B 3 H W].
+    """
+    batch = len(indices)
+    network = stage.settings.network
+    path = schedules.path(stage.settings.diffusion.levels, sampling.steps)
+    cond = {name: value[:1].expand(batch, *value.shape[1:]) for name, value in words.items()}
+    null = {name: value[1:2] for name, value in words.items() if len(value) > 1}
+    if low_res is not None:
+        cond["low_res"] = low_res
+    scale = sampling.guidance if null else 1.0
+    guided = guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale, cond, null)
+    denoise = targets.denoiser(guided, stage.alpha_bar, stage.settings.diffusion, path=path)
+    shape = (network.channels, network.side, network.side)
+    x_T = noise.batch(shape, seed=seed, indices=indices, stage=stage.number, step=noise.FIRST).to(stage.device)
+    draws = noise.draws(x_T, seed=seed, indices=indices, stage=stage.number)
+    return sampler(sampling)(denoise, stage.alpha_bar, sampling.temperature * x_T, path, draws)
+
+
+def count_steps(stage: Stage, sampling: SamplingSettings) -> int:
+    """How many Steps `run` will yield."""
+    return len(schedules.path(stage.settings.diffusion.levels, sampling.steps)) - 1
+
+
+def without_grad(steps: Iterator[samplers.Step]) -> Iterator[samplers.Step]:
+    """The same steps, each computed without recording gradients (not inference mode: guidance may differentiate inside)."""
+    while True:
+        with torch.no_grad():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def sampler(sampling: SamplingSettings) -> samplers.Sampler:
+    """The sampler of some settings, its keywords bound.
+
+    Raises: ConfigError for a name without a sampler.
+    """
+    if sampling.sampler == "ddim":
+        return lambda denoise, alpha_bar, x_T, path, draws, /: samplers.ddim(
+            denoise, alpha_bar, x_T, path, draws, eta=sampling.eta
+        )
+    if sampling.sampler not in samplers.SAMPLERS:
+        raise ConfigError(f"sampler: there is no '{sampling.sampler}'; have: {', '.join(samplers.SAMPLERS)}")
+    return samplers.SAMPLERS[sampling.sampler]
+
+
+def round_8bit(x: Tensor) -> Tensor:
+    """Pictures as the next stage was trained to see them: rounded to 256 values (GLIDE's notebook).
+
+    Shapes: [B C H W] -> the same. Units: [-1, 1].
+    """
+    return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def check_prompt(text: str, *, what: str = "prompt") -> None:
+    """Refuse a prompt that cannot be meant.
+
+    Raises: InputError saying what is wrong with it.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"{what}: {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken; shorten it")
+    bad = sorted({f"U+{ord(c):04X}" for c in text if (ord(c) < 32 and c not in "\t\n\r") or 0xD800 <= ord(c) < 0xE000})
+    if bad:
+        raise InputError(f"{what}: holds control characters ({', '.join(bad[:5])}); remove them")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device a name means; "auto" is the first accelerator, or the CPU.
+
+    Raises: ConfigError when there is no such device here.
+    """
+    if name == "auto":
+        return (torch.accelerator.is_available() and torch.accelerator.current_accelerator()) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device '{name}' is not usable here ({str(error).splitlines()[0]:.80}); use 'auto' or 'cpu'"
+        ) from None
+    return device
+
+
+def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:
+    """The type the network's trunk runs in; "auto" is bfloat16 where the hardware multiplies it, else float32.
+
+    Raises: ConfigError for another name.
+    """
+    match name:
+        case "float32":
+            return torch.float32
+        case "bfloat16":
+            return torch.bfloat16
+        case "float16":
+            return torch.float16
+        case "auto":
+            return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    raise ConfigError(f"dtype '{name}': use auto, float32, bfloat16 or float16")
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has bfloat16 units, so that the narrow type is faster and not only smaller."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("amx_bf16") or able.get("avx512_bf16") or able.get("sve_bf16") or able.get("bf16"))
+    return False
+
+
+def check_low_res(stage: Stage, low_res: Tensor) -> None:
+    """Refuse a picture that a stage cannot enlarge.
+
+    Raises: ShapeError.
+    """
+    side = stage.settings.low_side
+    if side is not None and low_res.shape[-2:] != (side, side):
+        raise ShapeError(f"{stage.settings.name}: enlarges pictures of {side}x{side}; got {list(low_res.shape[-2:])}")
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
