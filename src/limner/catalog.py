@@ -1,0 +1,113 @@
+"""Which models there are and where they lie: in the box, in the models folder, or anywhere as a path.
+
+Only `config.json` is read here; whether the weights are whole is checked by `weights.read_folder`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from limner.config import SystemSettings, parse
+from limner.errors import CheckpointError, LimnerError
+
+_VERBS = {"glide": ("draw",)}
+_VERBS_OF_INPAINTING = ("edit",)
+
+
+class Entry(NamedTuple):
+    """A model that can be loaded by name."""
+
+    name: str
+    path: Path
+    summary: str
+    licence: str
+    size: int  # bytes on disk
+    verbs: tuple[str, ...]
+    bundled: bool  # shipped with limner
+    problem: str = ""  # why it cannot be loaded; "" = nothing known
+
+
+def models() -> list[Entry]:
+    """Every model known by name: the bundled ones, then those in the models folder; a broken one says what is wrong."""
+    found: dict[str, Entry] = {}
+    for root, bundled in ((_bundled_root(), True), (models_root(), False)):
+        for folder in _folders(root):
+            found.setdefault(folder.name, describe(folder, bundled=bundled))
+    return list(found.values())
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The checkpoint folder of a name (`glide-emoji`) or of a path. A bundled name cannot be shadowed.
+
+    Raises: CheckpointError naming the models that come near, when there is neither.
+    """
+    text = str(name_or_path)
+    for root in (_bundled_root(), models_root()):
+        for folder in _folders(root):
+            if folder.name == text:
+                return folder
+    path = Path(text).expanduser()
+    if text and _is_folder(path):
+        if _is_checkpoint(path):
+            return path
+        raise CheckpointError(f"{text}: this folder holds no config.json, so it is not a limner checkpoint")
+    names = [entry.name for entry in models()]
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    have = ", ".join(names) or "none"
+    raise CheckpointError(f"{text[:80]!r}: no such model or folder{hint}; have: {have}; more are looked for in {models_root()}")
+
+
+def describe(folder: Path, *, bundled: bool = False) -> Entry:
+    """What a checkpoint folder says about itself; a broken one is described too, with its problem."""
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    config = folder / "config.json"
+    try:
+        settings = parse(SystemSettings, json.loads(config.read_text(encoding="utf-8")), where=str(config))
+    except (OSError, ValueError, LimnerError) as error:
+        return Entry(
+            folder.name, folder, "", "", size, (), bundled, f"config.json cannot be used: {str(error).splitlines()[0]}"
+        )
+    missing = [stage.name for stage in settings.stages if not (folder / f"{stage.name}.safetensors").is_file()]
+    problem = f"weights are missing: {', '.join(missing)}" if missing else ""
+    return Entry(folder.name, folder, settings.summary, settings.licence, size, _verbs(settings), bundled, problem)
+
+
+def models_root() -> Path:
+    """Where named models are looked for beside the bundled ones: $LIMNER_MODELS, else the platform's folder of user data."""
+    chosen = os.environ.get("LIMNER_MODELS")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("limner")) / "models"
+
+
+def _verbs(settings: SystemSettings) -> tuple[str, ...]:
+    editing = _VERBS_OF_INPAINTING if settings.stages and all(stage.network.inpaint for stage in settings.stages) else ()
+    return (*_VERBS[settings.system], *editing)
+
+
+def _bundled_root() -> Path:
+    return Path(str(resources.files("limner.bundled")))
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(folder for folder in root.iterdir() if _is_checkpoint(folder))
+    except OSError:
+        return []
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name no file system would take
+        return False
