@@ -1,0 +1,93 @@
+"""From a micro-batch to a loss: where a network and the mathematics of diffusion meet in training.
+
+The network runs under bf16 autocast when the recipe says so; everything after it is float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.config import StageSettings, TrainSettings
+from limner.diffusion import losses
+from limner.diffusion.targets import q_sample, timesteps
+from limner.training.feed import BLUR, SIGMA, Batch
+
+Raw = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+BLUR_SIGMA = (0.4, 0.6)  # of the Gaussian on the smaller picture, in its pixels (DALL-E 2 appendix C: 0.6)
+
+
+class Terms(NamedTuple):
+    """What a micro-batch costs, view by view."""
+
+    loss: Tensor  # [B] float32; its mean is minimised
+    parts: dict[str, Tensor]  # [B] each, by name, before weighting
+    output: Tensor  # what the network said, for the NaN guard
+
+
+class Text(Protocol):
+    """The part of a network that reads."""
+
+    def __call__(self, ids: Tensor, mask: Tensor | None) -> dict[str, Tensor]: ...
+
+
+def conditions(batch: Batch, recipe: TrainSettings, device: torch.device) -> dict[str, Tensor]:
+    """What the network is told besides the text: for upsamplers the smaller picture, blurred in a share of the views."""
+    if batch.low is None:
+        return {}
+    low = to_unit(batch.low, device)
+    low_sigma, high_sigma = BLUR_SIGMA
+    sigma = low_sigma + (high_sigma - low_sigma) * batch.chances[:, SIGMA]
+    sigma = torch.where(batch.chances[:, BLUR] < recipe.drop_low_res_blur, 0.0, sigma)  # 0 = not blurred
+    return {"low_res": blurred(low, sigma.float().to(device))}
+
+
+def terms(
+    network: Raw,
+    encode: Text | None,
+    batch: Batch,
+    t: Tensor,
+    *,
+    stage: StageSettings,
+    recipe: TrainSettings,
+    alpha_bar: Tensor,
+) -> Terms:
+    """The loss of every view of a micro-batch at its level t.
+
+    Shapes: t [B] int64 on the device of the network.
+    """
+    device = t.device
+    x_0, eps = to_unit(batch.picture, device), batch.eps.to(device, non_blocking=True)
+    x_t = q_sample(x_0, t, alpha_bar, eps)
+    cond = conditions(batch, recipe, device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
+        if encode is not None and batch.tokens is not None:
+            ids, mask = (part.to(device, non_blocking=True) for part in batch.tokens)
+            cond |= encode(ids, mask)
+        output = network(x_t, timesteps(t, stage.diffusion), cond).float()
+    weights = None
+    if recipe.weighting == "min_snr":
+        weights = losses.min_snr(t, alpha_bar, stage.diffusion, cap=recipe.snr_cap)
+    parts = losses.terms(output, x_0, x_t, t, eps, alpha_bar, stage.diffusion, loss=recipe.loss, weights=weights)
+    return Terms(parts.pop("loss"), parts, output)
+
+
+def to_unit(pixels: Tensor, device: torch.device) -> Tensor:
+    """8-bit pixels as float32 in [-1, 1] on the device, memory layout kept."""
+    return pixels.to(device, non_blocking=True).float().div_(127.5).sub_(1)
+
+
+def blurred(picture: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with a 3 x 3 kernel, edges mirrored, its own sigma for every picture; sigma 0 leaves it as it is.
+
+    Shapes: picture [B C H W], sigma [B] -> [B C H W].
+    """
+    side = torch.where(sigma > 0, torch.exp(-0.5 / sigma.clamp_min(1e-6) ** 2), 0.0)  # weight of a neighbour
+    centre, edge = (w[:, None, None, None] for w in (1 / (1 + 2 * side), side / (1 + 2 * side)))
+    padded = F.pad(picture, (1, 1, 1, 1), mode="reflect")
+    rows = centre * padded[:, :, 1:-1] + edge * (padded[:, :, :-2] + padded[:, :, 2:])
+    return centre * rows[..., 1:-1] + edge * (rows[..., :-2] + rows[..., 2:])

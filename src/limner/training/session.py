@@ -1,0 +1,238 @@
+"""One session of training: from a preset and a folder to a checkpoint, with its log and its sample grids.
+
+A run may take many sessions; each goes on exactly where the last checkpoint was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from limner import tokens
+from limner.config import Preset, StageSettings, TrainSettings
+from limner.data.source import Source, open_source
+from limner.errors import ConfigError, TrainingError
+from limner.networks.unet import UNet
+from limner.tokens import Tokenizer
+from limner.training import checkpoints, distributed, feed, loop
+from limner.training.distributed import Ranks
+from limner.training.log import Line, Log, peak_memory_mb
+from limner.training.loop import QUARTILES, Report, Run
+
+LOGGED = 10  # steps a log line
+
+
+class Job(NamedTuple):
+    """What the drawer of a sample grid is given."""
+
+    network: UNet  # with the averaged weights, in eval mode
+    stage: StageSettings
+    tokenizer: Tokenizer | None
+    prompts: Sequence[str]
+    low: NDArray[np.uint8] | None  # [B s s 3], the smaller pictures of an upsampler
+    seed: int
+
+
+Draw = Callable[[Job], NDArray[np.uint8]]  # -> [B S S 3]
+
+
+def train(
+    preset: Preset,
+    stage: str,
+    out: Path,
+    *,
+    data: str | Source | None = None,
+    max_minutes: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 0,
+    resume: bool = True,
+    changed: Sequence[str] = (),
+    draw: Draw | None = None,
+    logged: int = LOGGED,
+) -> Path:
+    """Train a stage of a preset in the folder `out` and return its newest checkpoint.
+
+    A folder that holds a run of the same preset is continued; `changed` names settings (training.steps) that may differ
+    from when it began. `data` stands in for the recipe's source. Under torchrun every rank calls this alike.
+
+    Raises: TrainingError when the run cannot go on; KeyboardInterrupt after saving, when told to stop.
+    """
+    settings, recipe = stage_of(preset, stage)
+    ranks = distributed.join(device)
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with _locked(out, ranks):
+            saved = _begin(preset, stage, out, ranks, resume=resume, changed=frozenset(changed))
+            source = open_source(recipe.data if data is None else data) if not _is_source(data) else data
+            tokenizer = _tokenizer(settings, source, out, ranks)
+            plan = feed.plan(source, settings, recipe, tokenizer, rank=ranks.rank, ranks=ranks.size)
+            run = loop.build(settings, recipe, plan, ranks, out)
+            if saved is not None:
+                loop.restore(run, saved)
+            distributed.wait(ranks)
+            return _session(run, max_minutes=max_minutes, workers=workers, draw=draw, logged=logged)
+    finally:
+        torch.set_num_threads(before)
+        distributed.leave(ranks)
+
+
+def stage_of(preset: Preset, stage: str) -> tuple[StageSettings, TrainSettings]:
+    """The settings and the recipe of a stage.
+
+    Raises: ConfigError naming the stages there are.
+    """
+    stages = {settings.name: settings for settings in preset.model.stages}
+    recipe = checkpoints.recipe_of(preset, stage)
+    if stage not in stages or recipe is None:
+        trained = [settings.stage for settings in preset.training if settings.stage in stages]
+        raise ConfigError(
+            f"{preset.model.name}: no stage {stage!r} with a training recipe; have: {', '.join(trained) or 'none'}"
+        )
+    return stages[stage], recipe
+
+
+def _session(run: Run, *, max_minutes: float | None, workers: int, draw: Draw | None, logged: int) -> Path:
+    """Train until the end, the time or a signal; the last thing done is a checkpoint."""
+    wishes = loop.Wishes()
+    ends = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    recipe = run.recipe
+    if run.ranks.first:
+        log = Log(run.folder / "log.jsonl", step=run.step, steps=recipe.steps)
+        log.say(f"{run.folder}: {_opening(run)}")
+    pending: list[Report] = []
+    stop: loop.Stop = ""
+    with loop.interruptible(wishes.interrupted):
+        try:
+            for report in loop.steps(run, workers=workers, wishes=wishes):
+                stop = report.stop
+                saves = run.step % recipe.save_every == 0 or run.step == recipe.steps or bool(stop)
+                if run.ranks.first:
+                    pending.append(report)
+                    if run.step % logged == 0 or saves:
+                        log.write(_line(run, pending))
+                        pending = []
+                    if saves:
+                        loop.store(run)
+                    if draw is not None and recipe.sample_every and run.step % recipe.sample_every == 0:
+                        _sample(run, draw)
+                    if ends is not None and time.monotonic() >= ends:
+                        wishes.late.set()
+        finally:
+            if run.ranks.first:
+                log.close()
+    distributed.wait(run.ranks)
+    if stop == "interrupted":
+        raise KeyboardInterrupt
+    newest = checkpoints.newest(run.folder)
+    if newest is None:
+        raise TrainingError(f"{run.folder}: nothing to train: the recipe has {recipe.steps} steps")
+    return newest.path
+
+
+def _begin(
+    preset: Preset, stage: str, out: Path, ranks: Ranks, *, resume: bool, changed: frozenset[str]
+) -> checkpoints.Saved | None:
+    """The checkpoint to go on from; None for a new run, whose preset is written down."""
+    exists = (out / "preset.json").is_file()
+    distributed.wait(ranks)  # all have looked before the first writes
+    saved = checkpoints.newest(out) if exists else None
+    if exists and not resume:
+        raise TrainingError(f"{out}: holds a run already; choose another folder, or resume it")
+    if exists:
+        checkpoints.same_run(out, preset, stage, changed)
+    distributed.wait(ranks)
+    if ranks.first:
+        checkpoints.begin(out, preset, stage)
+    return saved
+
+
+def _tokenizer(stage: StageSettings, source: Source, out: Path, ranks: Ranks) -> Tokenizer | None:
+    """The vocabulary of the stage; one that is a file and is not there yet is trained on the source's captions."""
+    text = stage.network.text
+    if text is None:
+        return None
+    name = text.vocabulary
+    if name not in ("gpt2", "clip") and ranks.first and not (out / name).is_file():
+        partial = out / f".{name}.partial"
+        tokens.train(source.captions(), text.rows, partial)
+        partial.replace(out / name)
+    distributed.wait(ranks)
+    tokenizer = tokens.load(name, out)
+    if tokenizer.size > text.rows:
+        raise ConfigError(f"vocabulary {name!r} has {tokenizer.size} entries, the network has text.rows = {text.rows}")
+    return tokenizer
+
+
+def _sample(run: Run, draw: Draw) -> None:
+    """Draw the recipe's prompts with the averaged weights and keep them as one picture."""
+
+
+def _line(run: Run, reports: Sequence[Report]) -> Line:
+    """One log line of the steps since the last: means, except for what only the last step has."""
+    last = reports[-1]
+    count = len(reports)
+    seconds = sum(r.seconds for r in reports)
+    counts = [sum(r.counts[q] for r in reports) for q in range(QUARTILES)]
+    sums = [sum(r.sums[q] for r in reports) for q in range(QUARTILES)]
+    line: Line = {
+        "step": last.step,
+        "loss": sum(r.loss for r in reports) / count,
+        **{name: sum(r.parts[name] for r in reports) / count for name in last.parts},
+        "by_quartile": [s / c if c else None for s, c in zip(sums, counts)],
+        "grad_norm": sum(r.norm for r in reports) / count,
+        "lr": last.lr,
+        "views": last.step * run.recipe.batch,
+        "imgs_per_s": round(count * run.recipe.batch / seconds, 2),
+        "data_wait": round(100 * sum(r.waited for r in reports) / seconds, 2),
+        "peak_memory_mb": round(peak_memory_mb(run.ranks.device), 1),
+        "eta_s": round((run.recipe.steps - last.step) * seconds / count, 1),
+        "hours": round(run.seconds / 3600, 5),
+    }
+    return line
+
+
+def _opening(run: Run) -> str:
+    count = sum(p.numel() for p in run.parameters)
+    where = f"{run.ranks.size} ranks on {run.ranks.device.type}" if run.ranks.size > 1 else str(run.ranks.device)
+    begun = f"going on after step {run.step}" if run.step else "a new run"
+    return f"{begun} of {run.recipe.steps}; {count:,} parameters; {where}; data {run.plan.source.name}"
+
+
+def _is_source(data: Any) -> bool:
+    return hasattr(data, "view")
+
+
+@contextlib.contextmanager
+def _locked(out: Path, ranks: Ranks) -> Iterator[None]:
+    """Hold the run folder: two processes that train in one folder would destroy it.
+
+    Raises: TrainingError when another process holds it.
+    """
+    if not ranks.first:
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{out}: cannot be made: {error.strerror}") from None
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(f"{out}: another process trains in this folder; wait for it or choose another") from None
+        yield
