@@ -1,4 +1,7 @@
-"""What training minimises. All losses are per sample, [B]; averaging and importance weights are the trainer's."""
+"""What training minimises, per sample [B]; averaging and importance weights are the trainer's.
+
+The bound itself is in likelihood.py, the choice of levels to train on in importance.py.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,11 @@ import torch
 from torch import Tensor
 
 from limner.config import DiffusionSettings
-from limner.diffusion.targets import at, split, training_target
+from limner.diffusion.likelihood import bound_term, flat_mean
+from limner.diffusion.targets import at, predict, split, training_target
 from limner.errors import ConfigError
 
 Loss: TypeAlias = Literal["simple", "hybrid", "rescaled_hybrid", "kl", "rescaled_kl"]
-
-
-def flat_mean(x: Tensor) -> Tensor:
-    """Mean over everything but the batch. Shapes: [B ...] -> [B]."""
-    return x.flatten(1).mean(1)
 
 
 def min_snr(t: Tensor, alpha_bar: Tensor, settings: DiffusionSettings, *, cap: float = 5.0) -> Tensor:
@@ -54,10 +53,34 @@ def terms(
 ) -> dict[str, Tensor]:
     """The loss of a network's output at x_t and its parts, each [B]: "loss", and "mse" and "vb" where they are parts.
 
-    `weights` [B] multiply the squared error.
+    simple: squared error (DDPM eq. 14). hybrid: plus one term of the bound, which trains only the variance (IDDPM
+    eq. 16); rescaled_hybrid multiplies that term by T / 1000, which is IDDPM's lambda of 0.001 times the T terms of
+    the bound. kl: the term of the bound alone (IDDPM eq. 4), rescaled_kl times T.
 
     Shapes: output [B C ...] or [B 2C ...]; x_0, x_t, eps [B C ...]; t [B] int64.
+    Units:  `weights` [B] multiply the squared error; vb is in bits per dimension, the clean picture not clipped.
+    Raises: ConfigError when a hybrid loss meets a variance that is not learned.
     """
-    said, _ = split(output, x_t, settings)
-    mse = flat_mean((training_target(x_0, x_t, t, eps, alpha_bar, settings) - said) ** 2)
-    return {"loss": mse if weights is None else weights.to(mse) * mse, "mse": mse}
+    parts: dict[str, Tensor] = {}
+    if loss in ("simple", "hybrid", "rescaled_hybrid"):
+        said, spread = split(output, x_t, settings)
+        mse = flat_mean((training_target(x_0, x_t, t, eps, alpha_bar, settings) - said) ** 2)
+        parts["mse"] = mse if weights is None else weights.to(mse) * mse
+        if loss != "simple":
+            if spread is None:
+                raise ConfigError(
+                    f"loss: '{loss}' trains a learned variance, but variance is '{settings.variance}'; use 'simple'"
+                )
+            # The squared error alone teaches the mean (IDDPM section 3.1).
+            vb = _bound(torch.cat([said.detach(), spread], dim=1), x_0, x_t, t, alpha_bar, settings)
+            parts["vb"] = vb * (len(alpha_bar) / 1000) if loss == "rescaled_hybrid" else vb
+    else:
+        vb = _bound(output, x_0, x_t, t, alpha_bar, settings)
+        parts["vb"] = vb * len(alpha_bar) if loss == "rescaled_kl" else vb
+    return {"loss": sum(parts.values(), torch.zeros_like(t, dtype=x_0.dtype)), **parts}
+
+
+def _bound(output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, alpha_bar: Tensor, settings: DiffusionSettings) -> Tensor:
+    floor = (1, 0) if len(alpha_bar) > 1 else None
+    seen = predict(output, x_t, t, t - 1, alpha_bar=alpha_bar, settings=settings, floor=floor)
+    return bound_term(seen, x_0, x_t, t, t - 1, alpha_bar=alpha_bar, floor=floor)

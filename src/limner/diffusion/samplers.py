@@ -7,8 +7,10 @@ cancels by stopping to ask, and draws the progress bar itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
@@ -17,6 +19,7 @@ from limner.diffusion.schedules import CLEAN
 from limner.diffusion.targets import Denoiser, at, like, mean_of, noise_of
 
 Noise: TypeAlias = Callable[[int], Tensor]
+NO_CHURN: Mapping[int, int] = MappingProxyType({})
 
 
 class Step(NamedTuple):
@@ -78,11 +81,10 @@ def ddim_inverse(denoiser: Denoiser, alpha_bar: Tensor, x_0: Tensor, path: Seque
     Shapes: x_0 [B ...].
     """
     x = x_0
-    for t, s in pairwise((*reversed(path[:-1]), len(alpha_bar))):
-        seen = denoiser(x, t, CLEAN if t == path[-2] else path[path.index(t) + 1])
-        x0, eps = noise_of(seen, x, t, alpha_bar)
-        signal = at(alpha_bar, s)
-        x = like(signal.sqrt(), x) * x0 + like((1 - signal).sqrt(), x) * eps
+    levels = (*reversed(path), len(alpha_bar))
+    for below, t, s in zip(levels, levels[1:], levels[2:]):
+        x0, eps = noise_of(denoiser(x, t, below), x, t, alpha_bar)
+        x = _straight(x0, eps, s, alpha_bar)
         yield Step(s, x, x0)
 
 
@@ -107,10 +109,134 @@ def dpmpp2m(denoiser: Denoiser, alpha_bar: Tensor, x_T: Tensor, path: Sequence[i
         yield Step(s, x, x0)
 
 
+def euler(
+    denoiser: Denoiser,
+    alpha_bar: Tensor,
+    x_T: Tensor,
+    path: Sequence[int],
+    noise: Noise,
+    *,
+    churn: Mapping[int, int] = NO_CHURN,
+    noise_scale: float = 1.0,
+) -> Iterator[Step]:
+    """Straight steps along the noise level; without churn the same as DDIM with eta 0 (EDM algorithm 2, first order).
+
+    Shapes: x_T [B ...].
+    Units:  churn: level -> the noisier level to which fresh noise lifts x first (`churned`).
+    """
+    x = x_T
+    for k, (t, s) in enumerate(pairwise(path)):
+        x, t = _lift(x, t, churn.get(t, t), alpha_bar, noise, k=k, scale=noise_scale)
+        x0, eps = noise_of(denoiser(x, t, s), x, t, alpha_bar)
+        x = _straight(x0, eps, s, alpha_bar)
+        yield Step(s, x, x0)
+
+
+def heun(
+    denoiser: Denoiser,
+    alpha_bar: Tensor,
+    x_T: Tensor,
+    path: Sequence[int],
+    noise: Noise,
+    *,
+    churn: Mapping[int, int] = NO_CHURN,
+    noise_scale: float = 1.0,
+) -> Iterator[Step]:
+    """Second order: an Euler step, corrected by the slope found at its end; two calls a step (EDM algorithm 2).
+
+    The step to CLEAN stays an Euler step. The slope is d x / d sigma at unit signal: on schedules that begin at an
+    extreme sigma, as cosine does, leave the first levels out or prefer `dpmpp2m`.
+
+    Shapes: x_T [B ...].
+    Units:  churn: level -> the noisier level to which fresh noise lifts x first (`churned`).
+    """
+    x = x_T
+    for k, (t, s) in enumerate(pairwise(path)):
+        x, t = _lift(x, t, churn.get(t, t), alpha_bar, noise, k=k, scale=noise_scale)
+        x0, eps = noise_of(denoiser(x, t, s), x, t, alpha_bar)
+        x = _straight(x0, eps, s, alpha_bar)
+        if s != CLEAN:
+            _, eps_after = noise_of(denoiser(x, s, path[k + 2]), x, s, alpha_bar)
+            half = at(alpha_bar, s).sqrt() * (_sigma(alpha_bar, s) - _sigma(alpha_bar, t)) / 2
+            x = x + like(half, x) * (eps_after - eps)
+        yield Step(s, x, x0)
+
+
+def churned(
+    alpha_bar: Tensor, path: Sequence[int], amount: float, *, low: float = 0.0, high: float = math.inf
+) -> dict[int, int]:
+    """For each level of the path the noisier level to start its step from (EDM algorithm 2, S_churn, S_tmin, S_tmax).
+
+    Units:  low, high: noise-to-signal ratios between which noise is added; outside, a level stays.
+    Note:   a schedule has only its own levels: the one nearest in noise is taken.
+    """
+    sigmas = ((1 - alpha_bar) / alpha_bar).sqrt()
+    factor = 1 + min(amount / max(len(path) - 1, 1), math.sqrt(2) - 1)
+    lifted = {}
+    for t in path[:-1]:
+        sigma = float(sigmas[t])
+        if low <= sigma <= high:
+            lifted[t] = max(t, int((sigmas - factor * sigma).abs().argmin()))
+    return lifted
+
+
+def consistency(
+    denoiser: Denoiser,
+    alpha_bar: Tensor,
+    x_T: Tensor,
+    path: Sequence[int],
+    noise: Noise,
+    *,
+    least: float = 0.0,
+) -> Iterator[Step]:
+    """Multistep consistency sampling: see, noise to the next level, look again (Consistency models, algorithm 1).
+
+    Shapes: x_T [B ...].
+    Units:  least: the noise-to-signal ratio at which the model is the identity (0.002 in the paper); the noise added is
+            reduced by it, because the model's picture still has it.
+    """
+    x = x_T
+    for k, (t, s) in enumerate(pairwise(path)):
+        x0 = denoiser(x, t, s).x0
+        if s == CLEAN:
+            x = x0
+        else:
+            fresh = (_sigma(alpha_bar, s) ** 2 - least**2).clamp(min=0).sqrt()
+            x = like(at(alpha_bar, s).sqrt(), x0) * (x0 + like(fresh, x0) * noise(k))
+        yield Step(s, x, x0)
+
+
 def last(steps: Iterator[Step]) -> Tensor:
     """Run a sampler to its end and return the picture."""
     *_, step = steps
     return step.x
 
 
-SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpmpp2m": dpmpp2m}
+SAMPLERS: dict[str, Sampler] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "heun": heun,
+    "dpmpp2m": dpmpp2m,
+    "euler": euler,
+    "consistency": consistency,
+}
+
+
+def _sigma(alpha_bar: Tensor, t: int) -> Tensor:
+    """Noise-to-signal ratio of a level."""
+    return (1 / at(alpha_bar, t) - 1).sqrt()
+
+
+def _straight(x0: Tensor, eps: Tensor, s: int, alpha_bar: Tensor) -> Tensor:
+    """The same picture and noise, mixed for level s (DDIM eq. 12 with sigma 0)."""
+    signal = at(alpha_bar, s)
+    return like(signal.sqrt(), x0) * x0 + like((1 - signal).sqrt(), x0) * eps
+
+
+def _lift(x: Tensor, t: int, to: int, alpha_bar: Tensor, noise: Noise, *, k: int, scale: float) -> tuple[Tensor, int]:
+    """Add fresh noise to x at level t until it lies at level `to`."""
+    if to == t:
+        return x, t
+    fresh = (_sigma(alpha_bar, to) ** 2 - _sigma(alpha_bar, t) ** 2).sqrt()
+    signal = at(alpha_bar, to).sqrt()
+    return like(signal / at(alpha_bar, t).sqrt(), x) * x + like(scale * signal * fresh, x) * noise(k), to
