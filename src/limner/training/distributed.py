@@ -38,9 +38,8 @@ def join(device: str) -> Ranks:
 
     Raises: ConfigError when there are more ranks on this machine than devices.
     """
-    size, rank, local = (
-        int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
-    )
+    size = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets these
+    rank, local = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     chosen = pick_device(device, local)
     if size == 1:
         return Ranks(device=chosen)
@@ -67,9 +66,7 @@ def pick_device(device: str, local: int = 0) -> torch.device:
     if chosen.type == "cuda":
         index = local if chosen.index is None else chosen.index
         if index >= cuda:
-            raise ConfigError(
-                f"device {device!r}: rank {local} wants CUDA device {index}, this machine has {cuda}; start fewer ranks"
-            )
+            raise ConfigError(f"device {device!r}: rank {local} wants CUDA device {index}, there are {cuda}; start fewer ranks")
         return torch.device("cuda", index)
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device 'mps': this machine has none; use cpu")
@@ -112,7 +109,8 @@ def average(ranks: Ranks, tensors: Sequence[Tensor]) -> None:
         return
     if ranks.flat is None:
         ranks.flat = torch.empty(sum(t.numel() for t in tensors), dtype=torch.float32, device=ranks.device)
-    slots = [slot.view(t.shape) for slot, t in zip(ranks.flat.split([t.numel() for t in tensors]), tensors)]
+    pieces = torch.split_with_sizes(ranks.flat, [t.numel() for t in tensors])
+    slots = [piece.view(t.shape) for piece, t in zip(pieces, tensors)]
     torch._foreach_copy_(slots, list(tensors))
     dist.all_reduce(ranks.flat)
     torch._foreach_div_(slots, ranks.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -131,17 +131,19 @@ def cut(picture: NDArray[np.uint8], side: int, factor: int, chances: NDArray[np.
     """A square of the picture at a random place whose corner lies on the smaller picture's grid. [S S 3] -> [side side 3]."""
     places = (picture.shape[0] - side) // factor + 1
     top, left = (int(chances[c] * places) * factor for c in (TOP, LEFT))
-    return picture[top : top + side, left : left + side]
+    piece: NDArray[np.uint8] = picture[top : top + side, left : left + side]
+    return piece
 
 
 def smaller(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """The mean of every factor x factor square, rounded to 8 bits as a finished small picture is. [S S 3] -> [S/f S/f 3]."""
     side = picture.shape[0] // factor
     means = picture.reshape(side, factor, side, factor, 3).mean(axis=(1, 3), dtype=np.float32)
-    return np.rint(means).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(means).astype(np.uint8)
+    return rounded
 
 
-def stream(plan: Plan, start: int, stop: int, *, workers: int = 0, pin: bool = False) -> Iterator[Batch]:
+def stream(plan: Plan, start: int, stop: int, *, workers: int = 0, pin: bool = False) -> Generator[Batch, None, None]:
     """Micro-batches start..stop-1 in order, read ahead by worker processes, or by one thread when workers = 0."""
     numbers = range(start, stop)
     if workers == 0:
@@ -154,10 +156,10 @@ def stream(plan: Plan, start: int, stop: int, *, workers: int = 0, pin: bool = F
         prefetch_factor=4,
         pin_memory=pin,
     )
-    return iter(loader)
+    return (batch for batch in loader)
 
 
-def ahead(make: Callable[[int], T], numbers: range, depth: int = 3) -> Iterator[T]:
+def ahead(make: Callable[[int], T], numbers: range, depth: int = 3) -> Generator[T, None, None]:
     """make(n) for every number in order, computed up to `depth` ahead in a thread; its error is raised here."""
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()

@@ -1,4 +1,7 @@
-"""When a number is not finite: which tensor it was, said in one line. And the seed of dropout, which it needs to repeat a step."""
+"""When a number is not finite: which tensor it was, said in one line.
+
+The seed of dropout lives here too, because the guard repeats a step to see where it went wrong.
+"""
 
 from __future__ import annotations
 
@@ -63,5 +66,6 @@ def _first_in_forward(run: Run, batch: Batch, t: Tensor) -> str:
         wrong = (~part.isfinite()).nonzero().flatten().tolist()
         if wrong:
             where = seen[0] if seen else "the objective"
-            return f"loss term '{name}' is {float(part[wrong[0]])} at t = {int(t[wrong[0]])}, view {batch.first + wrong[0]}; first in {where}"
+            at = wrong[0]
+            return f"loss term '{name}' is {float(part[at])} at t = {int(t[at])}, view {batch.first + at}; first in {where}"
     return ""

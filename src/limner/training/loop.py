@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from limner.config import StageSettings, TrainSettings
 from limner.diffusion import schedules
-from limner.errors import TrainingError
+from limner.errors import CheckpointError, TrainingError
 from limner.networks.unet import UNet
 from limner.training import checkpoints, distributed, feed, guard, objectives, optimising
 from limner.training.distributed import Ranks
@@ -109,7 +109,7 @@ def steps(run: Run, *, workers: int = 0, until: int | None = None, wishes: Wishe
     wishes = Wishes() if wishes is None else wishes
     turns = run.recipe.accumulate
     batches = feed.stream(run.plan, run.step * turns, until * turns, workers=workers, pin=run.ranks.device.type == "cuda")
-    with contextlib.closing(batches) if hasattr(batches, "close") else contextlib.nullcontext():
+    with contextlib.closing(batches):
         while run.step < until:
             report = _step(run, batches, wishes)
             yield report
@@ -130,7 +130,7 @@ def _step(run: Run, batches: Iterator[Batch], wishes: Wishes) -> Report:
         t = (batch.chances[:, LEVEL] * run.stage.diffusion.levels).long().to(ranks.device)
         guard.seed_dropout(recipe.seed, run.step, turn * ranks.size + ranks.rank)
         found = _evaluate(run, batch, t)
-        (found.loss.mean() / recipe.accumulate).backward()
+        torch.autograd.backward(found.loss.mean() / recipe.accumulate)
         tally.add(batch, t, found)
     gradients = [p.grad for p in run.parameters if p.grad is not None]
     distributed.average(ranks, gradients)
@@ -235,12 +235,12 @@ def _fill(saved: checkpoints.Saved, name: str, places: dict[str, Any]) -> None:
     left = set(places)
     for key, value in checkpoints.tensors(saved, name):
         if key not in left or places[key].shape != value.shape:
-            raise checkpoints.CheckpointError(f"{saved.path / name}: {key} {list(value.shape)} does not fit the network")
+            raise CheckpointError(f"{saved.path / name}: {key} {list(value.shape)} does not fit the network")
         with torch.no_grad():
             places[key].copy_(value)
         left.discard(key)
     if left:
-        raise checkpoints.CheckpointError(f"{saved.path / name}: {len(left)} tensors are missing, the first is {min(left)}")
+        raise CheckpointError(f"{saved.path / name}: {len(left)} tensors are missing, the first is {min(left)}")
 
 
 @contextlib.contextmanager

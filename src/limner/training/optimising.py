@@ -30,14 +30,8 @@ def adamw(parameters: Sequence[nn.Parameter], recipe: TrainSettings) -> torch.op
     Differs: from torch's default betas; decay as the recipe says (0 in the papers).
     """
     fused = {p.device.type for p in parameters} <= {"cpu", "cuda", "mps"}
-    optimiser = torch.optim.AdamW(
-        parameters,
-        lr=recipe.lr,
-        betas=recipe.betas,
-        weight_decay=recipe.weight_decay,
-        fused=fused,
-        foreach=None if fused else True,
-    )
+    kernels = {"fused": True} if fused else {"foreach": True}
+    optimiser = torch.optim.AdamW(parameters, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, **kernels)
     for p in parameters:
         optimiser.state[p] = {
             "step": torch.zeros((), dtype=torch.float32, device=p.device if fused else "cpu"),

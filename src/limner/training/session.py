@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ def train(
     try:
         with _locked(out, ranks):
             saved = _begin(preset, stage, out, ranks, resume=resume, changed=frozenset(changed))
-            source = open_source(recipe.data if data is None else data) if not _is_source(data) else data
+            source = open_source(recipe.data) if data is None else open_source(data) if isinstance(data, str) else data
             tokenizer = _tokenizer(settings, source, out, ranks)
             plan = feed.plan(source, settings, recipe, tokenizer, rank=ranks.rank, ranks=ranks.size)
             run = loop.build(settings, recipe, plan, ranks, out)
@@ -95,9 +95,8 @@ def stage_of(preset: Preset, stage: str) -> tuple[StageSettings, TrainSettings]:
     recipe = checkpoints.recipe_of(preset, stage)
     if stage not in stages or recipe is None:
         trained = [settings.stage for settings in preset.training if settings.stage in stages]
-        raise ConfigError(
-            f"{preset.model.name}: no stage {stage!r} with a training recipe; have: {', '.join(trained) or 'none'}"
-        )
+        have = ", ".join(trained) or "none"
+        raise ConfigError(f"{preset.model.name}: no stage {stage!r} with a training recipe; have: {have}")
     return stages[stage], recipe
 
 
@@ -206,10 +205,6 @@ def _opening(run: Run) -> str:
     where = f"{run.ranks.size} ranks on {run.ranks.device.type}" if run.ranks.size > 1 else str(run.ranks.device)
     begun = f"going on after step {run.step}" if run.step else "a new run"
     return f"{begun} of {run.recipe.steps}; {count:,} parameters; {where}; data {run.plan.source.name}"
-
-
-def _is_source(data: Any) -> bool:
-    return hasattr(data, "view")
 
 
 @contextlib.contextmanager
