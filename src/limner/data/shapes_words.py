@@ -158,7 +158,7 @@ def write(description: Description, roll: Dice) -> str:
 
 
 def _name(item: Item, roll: Dice) -> str:
-    words = [item.colour, item.kind]
+    words: list[str] = [item.colour, item.kind]
     if item.size is not None:
         words.insert(0, _SIZE_WORDS[item.size][roll(3)])
     return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}"
