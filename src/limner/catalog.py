@@ -53,7 +53,7 @@ def find(name_or_path: str | Path) -> Path:
         for folder in _folders(root):
             if folder.name == text:
                 return folder
-    path = Path(text).expanduser()
+    path = Path(text)
     if text and _is_folder(path):
         if _is_checkpoint(path):
             return path
@@ -83,7 +83,7 @@ def describe(folder: Path, *, bundled: bool = False) -> Entry:
 def models_root() -> Path:
     """Where named models are looked for beside the bundled ones: $LIMNER_MODELS, else the platform's folder of user data."""
     chosen = os.environ.get("LIMNER_MODELS")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("limner")) / "models"
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("limner")) / "models"
 
 
 def _verbs(settings: SystemSettings) -> tuple[str, ...]:

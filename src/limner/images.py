@@ -6,10 +6,11 @@ What travels inside a written picture is in `recipe.py`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def open_picture(source: str | Path | bytes, *, ground: str = "white") -> Image.
     Raises: InputError for a file that is missing, empty, broken, truncated, not a picture, or of more than 64 Mpixel.
     """
     where, data = read_bytes(source)
-    with peek(data, where) as picture:
+    with peek(data, where) as picture, quiet():
         try:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
@@ -70,8 +71,7 @@ def peek(data: bytes, where: str) -> Image.Image:
     Raises: InputError for what is not a picture of a known format, or has more than 64 Mpixel.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limits are higher than ours, and some headers make it warn
+        with quiet():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise InputError(f"{where}: not a picture in a format limner reads ({', '.join(FORMATS)})") from None
@@ -83,6 +83,14 @@ def peek(data: bytes, where: str) -> Image.Image:
     if width * height > LARGEST:
         raise InputError(f"{where}: {width}x{height} is more than {LARGEST // 2**20} Mpixel; make it smaller")
     return picture
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow warns of odd headers and of sizes; here a file is either read or refused with one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:

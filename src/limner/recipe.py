@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner import __version__
 from limner.config import SystemSettings, dump, parse
 from limner.errors import ConfigError, InputError, LimnerError
-from limner.images import peek, read_bytes
+from limner.images import peek, quiet, read_bytes
 
 PATTERN = "{seed}-{slug}-{i:03}.png"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -177,7 +177,7 @@ def read(source: str | Path | bytes) -> Recipe:
     Raises: InputError when the file is no picture, carries no recipe, or one that is damaged or of a newer limner.
     """
     where, data = read_bytes(source)
-    with peek(data, where) as picture:
+    with peek(data, where) as picture, quiet():
         try:
             text = picture.info.get("limner") if picture.format == "PNG" else _user_comment(picture)
         except Exception as error:  # noqa: BLE001 (a broken EXIF block raises whatever Pillow trips over)

@@ -103,11 +103,12 @@ class Tokenizer:
         room = self._room(context)
         if len(pieces) <= room:
             return ""
-        at = pieces[room].start
-        word = at
+        at = word = end = pieces[room].start
         while word > 0 and not cleaned[word].isspace() and not cleaned[word - 1].isspace():
             word -= 1
-        return cleaned[word if at - word <= _LONGEST_WORD else at :].strip()
+        while end < len(cleaned) and not cleaned[end].isspace():
+            end += 1
+        return cleaned[word if end - word <= _LONGEST_WORD else at :].strip()
 
     def _room(self, context: int) -> int:
         room = context - len(self.frame)
