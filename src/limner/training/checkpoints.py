@@ -139,6 +139,11 @@ def recipe_of(preset: Preset, stage: str) -> TrainSettings | None:
     return next((recipe for recipe in preset.training if recipe.stage == stage), None)
 
 
+def ema_file(rate: float) -> str:
+    """Name of the file that holds the averages of a rate."""
+    return f"ema-{rate:g}.safetensors"
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a small file in one step."""
     partial = path.with_name(f".{path.name}.partial")

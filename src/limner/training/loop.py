@@ -17,11 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limner.config import StageSettings, TrainSettings
-from limner.diffusion import schedules
+from limner.diffusion import importance, schedules
+from limner.diffusion.importance import LevelSampler
 from limner.errors import CheckpointError, TrainingError
 from limner.networks.unet import UNet
 from limner.training import checkpoints, distributed, feed, guard, objectives, optimising
@@ -46,6 +48,8 @@ class Run:
     averages: dict[float, list[Tensor]]  # EMA rate -> tensors in the order of the parameters
     alpha_bar: Tensor
     call: objectives.Raw
+    levels: LevelSampler
+    facts: dict[str, Any] = field(default_factory=dict)  # what every checkpoint tells besides, such as the hardware
     step: int = 0  # steps done
     seconds: float = 0.0  # trained, over all sessions
     names: list[str] = field(default_factory=list)
@@ -95,6 +99,7 @@ def build(stage: StageSettings, recipe: TrainSettings, plan: Plan, ranks: Ranks,
         {rate: [p.detach().clone() for p in parameters] for rate in recipe.ema},
         schedules.of(stage.diffusion),
         torch.compile(network) if recipe.compile else network,
+        importance.of(recipe.levels, stage.diffusion.levels),
         names=[name for name, _ in named],
         parameters=parameters,
     )
@@ -127,11 +132,12 @@ def _step(run: Run, batches: Iterator[Batch], wishes: Wishes) -> Report:
         before = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - before
-        t = (batch.chances[:, LEVEL] * run.stage.diffusion.levels).long().to(ranks.device)
+        drawn = objectives.levels_at(run.levels, batch.chances[:, LEVEL], run.stage.diffusion.levels)
+        t, factor = (part.to(ranks.device) for part in drawn)
         guard.seed_dropout(recipe.seed, run.step, turn * ranks.size + ranks.rank)
         found = _evaluate(run, batch, t)
-        torch.autograd.backward(found.loss.mean() / recipe.accumulate)
-        tally.add(batch, t, found)
+        torch.autograd.backward((found.loss * factor).mean() / recipe.accumulate)
+        tally.add(batch, t, found, factor)
     gradients = [p.grad for p in run.parameters if p.grad is not None]
     distributed.average(ranks, gradients)
     norm = optimising.clip(gradients, recipe.clip_norm)
@@ -146,6 +152,9 @@ def _step(run: Run, batches: Iterator[Batch], wishes: Wishes) -> Report:
     for group in run.optimiser.param_groups:
         group["lr"] = lr
     run.optimiser.step()
+    if recipe.levels != "uniform":
+        for t, losses in tally.seen:  # in the order of the views, however the step was split
+            run.levels.update(distributed.gather(ranks, t), distributed.gather(ranks, losses.to(ranks.device)))
     for rate, averages in run.averages.items():
         optimising.ema_update(averages, run.parameters, rate, run.step)
     run.step += 1
@@ -172,12 +181,14 @@ class _Tally:
         self.counts = [0.0] * QUARTILES
         self.parts: dict[str, float] = {}
         self.batches: list[tuple[Batch, Tensor]] = []
+        self.seen: list[tuple[Tensor, Tensor]] = []  # levels and losses
 
-    def add(self, batch: Batch, t: Tensor, found: objectives.Terms) -> None:
+    def add(self, batch: Batch, t: Tensor, found: objectives.Terms, factor: Tensor) -> None:
         """Count a micro-batch in."""
         self.batches.append((batch, t))
         loss = found.loss.detach().double().cpu()
-        self.loss += float(loss.mean())
+        self.seen.append((t, loss))
+        self.loss += float((loss * factor.cpu()).mean())
         for name, part in found.parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + float(part.detach().mean())
         for level, value in zip(t.tolist(), loss.tolist()):
@@ -199,12 +210,14 @@ def store(run: Run) -> checkpoints.Saved:
     """Write a checkpoint of the run as it is."""
     files: dict[str, dict[str, Tensor]] = {"weights.safetensors": run.network.state_dict()}
     for rate, averages in run.averages.items():
-        files[ema_file(rate)] = dict(zip(run.names, averages))
+        files[checkpoints.ema_file(rate)] = dict(zip(run.names, averages))
     states = [run.optimiser.state[p] for p in run.parameters]
     files["adamw.safetensors"] = {
         f"{kind}.{name}": state[kind] for kind in ("exp_avg", "exp_avg_sq") for name, state in zip(run.names, states)
     }
-    facts = {"seconds": run.seconds, "views": run.step * run.recipe.batch}
+    if levels := run.levels.state():
+        files["levels.safetensors"] = {name: torch.from_numpy(np.array(values)) for name, values in levels.items()}
+    facts = {**run.facts, "seconds": run.seconds, "views": run.step * run.recipe.batch}
     return checkpoints.save(run.folder, run.step, files, facts)
 
 
@@ -216,19 +229,16 @@ def restore(run: Run, saved: checkpoints.Saved) -> None:
     weights = run.network.state_dict(keep_vars=True)
     _fill(saved, "weights.safetensors", weights)
     for rate, averages in run.averages.items():
-        _fill(saved, ema_file(rate), dict(zip(run.names, averages)))
+        _fill(saved, checkpoints.ema_file(rate), dict(zip(run.names, averages)))
     states = [run.optimiser.state[p] for p in run.parameters]
     moments = {f"{kind}.{name}": s[kind] for kind in ("exp_avg", "exp_avg_sq") for name, s in zip(run.names, states)}
     _fill(saved, "adamw.safetensors", moments)
     for state in states:
         state["step"].fill_(float(saved.step))
+    if run.levels.state():
+        run.levels.restore({name: t.numpy() for name, t in checkpoints.tensors(saved, "levels.safetensors")})
     run.step = saved.step
     run.seconds = float(saved.facts["seconds"])
-
-
-def ema_file(rate: float) -> str:
-    """Name of the file that holds the averages of a rate."""
-    return f"ema-{rate:g}.safetensors"
 
 
 def _fill(saved: checkpoints.Saved, name: str, places: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limner.config import StageSettings, TrainSettings
 from limner.diffusion import losses
+from limner.diffusion.importance import LevelSampler, LossSecondMoment
 from limner.diffusion.targets import q_sample, timesteps
 from limner.training.feed import BLUR, SIGMA, Batch
 
@@ -74,6 +75,21 @@ def terms(
         weights = losses.min_snr(t, alpha_bar, stage.diffusion, cap=recipe.snr_cap)
     parts = losses.terms(output, x_0, x_t, t, eps, alpha_bar, stage.diffusion, loss=recipe.loss, weights=weights)
     return Terms(parts.pop("loss"), parts, output)
+
+
+def levels_at(sampler: LevelSampler, chances: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The levels that chances in [0, 1) fall on under a sampler, and the factors that keep the mean loss unbiased.
+
+    Shapes: [B] float64 -> t [B] int64, factor [B] float32.
+    Note:   by chance and not by a stream, so that a view's level does not depend on its batch.
+    """
+    if not isinstance(sampler, LossSecondMoment):
+        return (chances * levels).long(), torch.ones(len(chances))
+    weights = sampler.weights()
+    probability = torch.from_numpy(weights / weights.sum())
+    edges = probability.cumsum(0)
+    t = torch.searchsorted(edges / edges[-1], chances, right=True)
+    return t, (1 / (len(probability) * probability[t])).float()
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:

@@ -7,40 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from limner import tokens
 from limner.config import Preset, StageSettings, TrainSettings
 from limner.data.source import Source, open_source
 from limner.errors import ConfigError, TrainingError
-from limner.networks.unet import UNet
 from limner.tokens import Tokenizer
-from limner.training import checkpoints, distributed, feed, loop
+from limner.training import checkpoints, distributed, exporting, feed, loop, samples
 from limner.training.distributed import Ranks
 from limner.training.log import Line, Log, peak_memory_mb
 from limner.training.loop import QUARTILES, Report, Run
 
 LOGGED = 10  # steps a log line
-
-
-class Job(NamedTuple):
-    """What the drawer of a sample grid is given."""
-
-    network: UNet  # with the averaged weights, in eval mode
-    stage: StageSettings
-    tokenizer: Tokenizer | None
-    prompts: Sequence[str]
-    low: NDArray[np.uint8] | None  # [B s s 3], the smaller pictures of an upsampler
-    seed: int
-
-
-Draw = Callable[[Job], NDArray[np.uint8]]  # -> [B S S 3]
 
 
 def train(
@@ -55,7 +37,6 @@ def train(
     workers: int = 0,
     resume: bool = True,
     changed: Sequence[str] = (),
-    draw: Draw | None = None,
     logged: int = LOGGED,
 ) -> Path:
     """Train a stage of a preset in the folder `out` and return its newest checkpoint.
@@ -79,8 +60,9 @@ def train(
             run = loop.build(settings, recipe, plan, ranks, out)
             if saved is not None:
                 loop.restore(run, saved)
+            _note_hardware(run, saved)
             distributed.wait(ranks)
-            return _session(run, max_minutes=max_minutes, workers=workers, draw=draw, logged=logged)
+            return _session(run, max_minutes=max_minutes, workers=workers, logged=logged)
     finally:
         torch.set_num_threads(before)
         distributed.leave(ranks)
@@ -100,7 +82,7 @@ def stage_of(preset: Preset, stage: str) -> tuple[StageSettings, TrainSettings]:
     return stages[stage], recipe
 
 
-def _session(run: Run, *, max_minutes: float | None, workers: int, draw: Draw | None, logged: int) -> Path:
+def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int) -> Path:
     """Train until the end, the time or a signal; the last thing done is a checkpoint."""
     wishes = loop.Wishes()
     ends = None if max_minutes is None else time.monotonic() + 60 * max_minutes
@@ -122,8 +104,8 @@ def _session(run: Run, *, max_minutes: float | None, workers: int, draw: Draw | 
                         pending = []
                     if saves:
                         loop.store(run)
-                    if draw is not None and recipe.sample_every and run.step % recipe.sample_every == 0:
-                        _sample(run, draw)
+                    if recipe.sample_every and run.step % recipe.sample_every == 0:
+                        _sample(run)
                     if ends is not None and time.monotonic() >= ends:
                         wishes.late.set()
         finally:
@@ -172,8 +154,15 @@ def _tokenizer(stage: StageSettings, source: Source, out: Path, ranks: Ranks) ->
     return tokenizer
 
 
-def _sample(run: Run, draw: Draw) -> None:
-    """Draw the recipe's prompts with the averaged weights and keep them as one picture."""
+def _sample(run: Run) -> None:
+    """Draw the sample grid with the averaged weights and keep it as RUN/samples/step-N.png."""
+    if not run.recipe.prompts and run.stage.network.text is not None:
+        return
+    with loop.averaged(run) as network:
+        sheet = samples.grid(network, run.stage, run.recipe, run.plan.tokenizer, run.plan.source, device=run.ranks.device)
+    folder = run.folder / "samples"
+    folder.mkdir(exist_ok=True)
+    sheet.save(folder / f"step-{run.step:08d}.png")
 
 
 def _line(run: Run, reports: Sequence[Report]) -> Line:
@@ -198,6 +187,13 @@ def _line(run: Run, reports: Sequence[Report]) -> Line:
         "hours": round(run.seconds / 3600, 5),
     }
     return line
+
+
+def _note_hardware(run: Run, saved: checkpoints.Saved | None) -> None:
+    """Every machine that a run was trained on goes into its checkpoints, and from there onto the card."""
+    here = exporting.machine(run.ranks.device, run.ranks.size)
+    known = [] if saved is None else list(saved.facts.get("hardware", []))
+    run.facts = {"data": run.plan.source.name, "hardware": [*known, *([] if here in known else [here])]}
 
 
 def _opening(run: Run) -> str:
