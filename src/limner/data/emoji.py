@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -20,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from limner.data import art, captions, compose, concepts
+from limner.data import art, captions, collage, compose, concepts, nouns, paint
+from limner.data.collage import Scene
+from limner.data.compose import Picture
 from limner.data.concepts import Concept
+from limner.data.paint import Paint
 from limner.data.source import View
 from limner.errors import DataError
 
@@ -32,18 +35,10 @@ REDUCED = (4, 8)  # the smaller versions: a quarter and an eighth of the side
 SALT = "limner emoji 1874"
 HELD_OUT_CONCEPTS = 0.05
 HELD_OUT_PAIRS = 0.05
+CAPTIONS, CAPTION_SEED = 20_000, 77  # whole captions given to a vocabulary
 
+Part = Literal["train", "pair", "concept"]
 Progress = Callable[[str, int, int], None]  # style, done, of
-
-
-class Picture(NamedTuple):
-    """One line of the index: which concept in which style, under which licence, and its opaque box (x0, y0, x1, y1)."""
-
-    row: int
-    concept: Concept
-    style: str
-    licence: str
-    box: tuple[int, int, int, int]
 
 
 class Report(NamedTuple):
@@ -169,7 +164,7 @@ def share(*words: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def split(concept: str, style: str) -> Literal["train", "concept", "pair"]:
+def split(concept: str, style: str) -> Part:
     """Which part of the data a picture belongs to, whatever else a folder holds."""
     if share("concept", concept) < HELD_OUT_CONCEPTS:
         return "concept"
@@ -177,21 +172,24 @@ def split(concept: str, style: str) -> Literal["train", "concept", "pair"]:
 
 
 def open_emoji(rest: str) -> EmojiSource:
-    """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto", given what follows the colon.
+    """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto&groups=food-drink", given what follows the colon.
 
-    Raises: DataError when the folder is not a built one or a style is not in it.
+    Raises: DataError when the folder is not a built one or a style or group is not in it.
     """
     folder, _, query = rest.partition("?")
-    name, _, value = query.partition("=")
-    if query and name != "styles":
-        raise DataError(f"emoji:{rest}: unknown option {name!r}; it can be styles=flat,noto,...")
-    return EmojiSource(Path(folder), tuple(filter(None, value.split(","))))
+    wanted: dict[str, tuple[str, ...]] = {"styles": (), "groups": ()}
+    for option in filter(None, query.split("&")):
+        name, _, value = option.partition("=")
+        if name not in wanted:
+            raise DataError(f"emoji:{rest}: unknown option {name!r}; it can be styles=flat,noto,... or groups=food-drink,...")
+        wanted[name] = tuple(filter(None, value.split(",")))
+    return EmojiSource(Path(folder), wanted["styles"], wanted["groups"])
 
 
 class EmojiSource:
     """A built folder, opened: memory maps, the index and the split."""
 
-    def __init__(self, folder: Path, styles: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, styles: Sequence[str] = (), groups: Sequence[str] = ()) -> None:
         try:
             self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
@@ -201,42 +199,79 @@ class EmojiSource:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder}: not a folder made by `limner data build emoji` ({error})") from error
         there = list(dict.fromkeys(p.style for p in every))
-        missing = [style for style in styles if style not in there]
-        if missing:
-            raise DataError(f"{folder}: has no style {', '.join(missing)}; it has {', '.join(there)}")
-        self.name = f"emoji:{folder}" + (f"?styles={','.join(styles)}" if styles else "")
-        self.pictures = tuple(p for p in every if p.style in (styles or there))
+        for kind, wanted, have in (
+            ("style", styles, there),
+            ("group", groups, list(dict.fromkeys(p.concept.group for p in every))),
+        ):
+            missing = [name for name in wanted if name not in have]
+            if missing:
+                raise DataError(f"{folder}: has no {kind} {', '.join(missing)}; it has {', '.join(have)}")
+        if any(len(level) != len(every) for level in self.levels.values()):
+            raise DataError(f"{folder}: its pictures and its index do not belong together; build it again")
+        options = [f"{kind}={','.join(names)}" for kind, names in (("styles", styles), ("groups", groups)) if names]
+        self.name = f"emoji:{folder}" + (f"?{'&'.join(options)}" if options else "")
+        # All of the folder's, so that a vocabulary made here serves every choice of styles and groups.
+        self.concepts = tuple(dict.fromkeys(p.concept for p in every))
+        self.pictures = tuple(p for p in every if p.style in (styles or there) and (not groups or p.concept.group in groups))
         self.train = tuple(p for p in self.pictures if split(p.concept.key, p.style) == "train")
         if not self.train:
             raise DataError(f"{folder}: holds no picture to train on")
+        by_style = {style: tuple(p for p in self.train if p.style == style) for style in there}
+        self._colours: dict[int, Paint | None] = {}
+        self._cast = compose.Cast(by_style, self.colour_of)
 
     def view(self, k: int, side: int, seed: int) -> View:
-        """The k-th view: every (concept, style) pair of the training part once an epoch, in an order of the seed's."""
-        epoch, place = divmod(k, len(self.train))
-        chosen = self.train[int(_order(len(self.train), seed, epoch)[place])]
-        roll = Random(f"{seed} {k}")
-        scene = compose.Scene(
-            compose.WHITE,
-            (compose.Piece(chosen.row, 0.5, 0.5, 0.94),),
-            captions.single(roll, chosen.concept, chosen.style),
-        )
-        return View(compose.render(scene, self.levels, side), scene.caption)
+        """The k-th view, drawn. Shapes: image [side side 3] uint8."""
+        scene = self.scene(k, seed)
+        return View(collage.render(scene, self.levels, self.colour_of, side), scene.caption)
 
-    def captions(self) -> Iterable[str]:
-        """Every label and every tag."""
-        for concept in dict.fromkeys(p.concept for p in self.train):
-            yield concept.label
-            yield ", ".join(concept.tags)
+    def scene(self, k: int, seed: int) -> Scene:
+        """What the k-th view shows: every (concept, style) pair of the training part plays the main part once an epoch."""
+        epoch, place = divmod(k, len(self.train))
+        main = self.train[int(_order(len(self.train), seed, epoch)[place])]
+        return compose.scene(Random(f"{seed} {k}"), main, self._cast)
+
+    def captions(self) -> Iterator[str]:
+        """Words enough for a vocabulary: every name, synonym and tag, every colour and number, and many whole captions."""
+        for concept in self.concepts:
+            for noun in nouns.nouns(concept):
+                yield noun.one()
+                if nouns.countable(concept) and noun.form == "counted":
+                    yield noun.many(2)
+            yield from concept.tags
+        for colour in paint.GROUNDS:
+            yield from (phrase.format(colour, a=nouns.an(colour)) for phrase in captions.GROUND_PHRASES)
+        yield from nouns.NUMBERS.values()
+        for k in range(CAPTIONS):
+            yield self.scene(k, CAPTION_SEED).caption
+
+    def part(self, kind: Part) -> list[Picture]:
+        """The pictures of one part of the split.
+
+        "train" is trained on; "pair" is a concept of the training part in a style that is not trained on;
+        "concept" is a concept of which nothing is trained on.
+        """
+        if kind == "train":
+            return list(self.train)
+        known = {p.concept.key for p in self.train}
+        held = [p for p in self.pictures if split(p.concept.key, p.style) != "train"]
+        return [p for p in held if (p.concept.key in known) == (kind == "pair")]
 
     def held_out(self, side: int) -> list[View]:
-        """Pictures that are never trained on: unseen concepts, and unseen styles of seen ones."""
-        trained = {p.row for p in self.train}
-        return [View(self.picture(p, side), p.concept.label) for p in self.pictures if p.row not in trained]
+        """Plain single icons that are never trained on: unseen styles of seen concepts first, then unseen concepts."""
+        chosen = [*self.part("pair"), *self.part("concept")]
+        return [View(self.single(p, side), nouns.nouns(p.concept)[0].one()) for p in chosen]
 
-    def picture(self, picture: Picture, side: int) -> NDArray[np.uint8]:
-        """One icon on white, as plain singles are shown. Shapes: -> [side side 3]."""
-        scene = compose.Scene(compose.WHITE, (compose.Piece(picture.row, 0.5, 0.5, 0.94),), "")
-        return compose.render(scene, self.levels, side)
+    def single(self, picture: Picture, side: int) -> NDArray[np.uint8]:
+        """One icon on white, as plain views show it. Shapes: -> [side side 3]."""
+        piece = collage.Piece(picture.row, 0.5, 0.5, compose.FRAME)
+        return collage.render(Scene(collage.WHITE, (piece,), ""), self.levels, self.colour_of, side)
+
+    def colour_of(self, row: int) -> Paint | None:
+        """The main colour of a stored picture, found once."""
+        if row not in self._colours:
+            self._colours[row] = paint.main_colour(np.asarray(self.levels[min(self.levels)][row]))
+        return self._colours[row]
 
 
 def _picture(line: dict[str, Any]) -> Picture:
