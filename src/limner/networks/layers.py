@@ -22,7 +22,9 @@ def timestep_embedding(t: Tensor, width: int, *, period: float = 10_000.0) -> Te
     Differs: from "Attention is all you need" in the order, and in dividing by half the width, not by half - 1.
     """
     half = width // 2
-    frequencies = torch.exp(-math.log(period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    exponents = -math.log(period) * torch.arange(half, dtype=torch.float32) / half
+    # Rounded from float64, because float32 kernels of exp differ in their last bit, which t multiplies a thousandfold.
+    frequencies = exponents.double().exp().float().to(t.device)
     angles = t.float()[:, None] * frequencies  # [B half]
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, width % 2))
 

@@ -87,9 +87,8 @@ def stage(
     net = net.to(device).eval().requires_grad_(False)
     if dtype != torch.float32:
         net.cast(dtype)
-    return Stage(
-        number, settings, net.to(memory_format=torch.channels_last), tokenizer, schedules.of(settings.diffusion), device
-    )
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return Stage(number, settings, net, tokenizer, schedules.of(settings.diffusion), device)
 
 
 def run(
