@@ -97,7 +97,7 @@ def _bundled_root() -> Path:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return sorted(folder for folder in root.iterdir() if _is_checkpoint(folder))
+        return sorted(folder for folder in root.iterdir() if folder.name[0] != "." and _is_checkpoint(folder))
     except OSError:
         return []
 
