@@ -1,0 +1,33 @@
+"""Networks whose answer is known: data from one Gaussian, or from two at -0.7 and 0.7 (no runner of its own)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tests.golden.case import Case
+
+Data = Callable[[Tensor, Tensor], Tensor]  # (x, alpha_bar of its level, []) -> E[x_0 | x_t = x]
+
+
+def data(case: Case, dtype: torch.dtype) -> Data:
+    """E[x_0 | x_t] for the case's data model, at unit variance: x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) n."""
+    spread = case.config["s"] ** 2
+    mean = case.input("mean").to(dtype)
+
+    def expected(x: Tensor, alpha_bar: Tensor) -> Tensor:
+        alpha, variance = alpha_bar.sqrt(), alpha_bar * spread + (1 - alpha_bar)
+        if case.config["model"] == "mixture":
+            side = torch.tanh(0.7 * alpha * x / variance)
+            return 0.7 * side + alpha * spread / variance * (x - 0.7 * alpha * side)
+        return mean + alpha * spread / variance * (x - alpha * mean)
+
+    return expected
+
+
+def output(x: Tensor, x_0: Tensor, alpha_bar: Tensor, target: str) -> Tensor:
+    """What a network with this target says when it sees x_0 in x."""
+    eps = (x - alpha_bar.sqrt() * x_0) / (1 - alpha_bar).sqrt()
+    return {"x0": x_0, "eps": eps, "v": alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x_0}[target]
