@@ -171,6 +171,14 @@ def test_a_damaged_file_gives_a_recipe_or_one_line(kind: str, data: st.DataObjec
     assert said or isinstance(found, Recipe)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_broken_exif_block_is_refused_in_one_line(kind: str) -> None:
+    data = recipe.encode(PICTURE, made(), kind)
+    at = data.index(b"MM\0*\0\0\0\x08")  # the head of the TIFF structure inside
+    with pytest.raises(InputError, match=r"the metadata is damaged|carries no limner recipe"):
+        recipe.read(data[:at] + b"XX" + data[at + 2 :])
+
+
 def test_recipes_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         made().seed = 8
@@ -205,6 +213,7 @@ def test_an_unknown_kind_of_file_is_refused() -> None:
         ("\U0001f98a", "picture"),
         ("\u4e00\u53ea\u732b", "\u4e00\u53ea\u732b"),
         (".hidden", "hidden"),
+        ("\U00010330" * 50, "\U00010330" * 30),
         ("word " * 100, "word-word-word-word-word-word-word-word"),
     ],
 )
@@ -248,6 +257,10 @@ def test_the_suffix_chooses_the_format(tmp_path: Path, suffix: str) -> None:
     path = Image(PICTURE, made()).save(tmp_path / f"a{suffix}")
     assert reopened(path.read_bytes()).format == recipe.FORMATS[suffix.lower()]
     assert recipe.read(path) == made()
+
+
+def test_a_folder_is_filled_with_names(tmp_path: Path) -> None:
+    assert Image(PICTURE, made(index=2)).save(tmp_path).name == "7-a-red-fox-002.png"
 
 
 def test_a_taken_name_is_never_overwritten(tmp_path: Path) -> None:

@@ -25,19 +25,19 @@ TEXTS = st.one_of(st.text(CHARACTERS, max_size=40), st.lists(st.one_of(PIECES, C
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_glide_ids_equal_a_plain_reference_for_any_text(text: str) -> None:
     assert tokens.load("gpt2").ids(text) == reference.gpt2_ids(text)
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_clip_ids_equal_a_plain_reference_for_any_text(text: str) -> None:
     assert tokens.load("clip").ids(text) == reference.clip_ids(tokens.clip_clean(text))
 
 
 @given(TEXTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_clip_cleaning_collapses_white_space_after_mending_the_text(text: str) -> None:
     mended = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     spaced = "".join(" " if reference.kind(c) == "S" else c for c in mended)
@@ -50,7 +50,7 @@ def test_clip_cleaning_collapses_white_space_after_mending_the_text(text: str) -
 def test_every_assigned_character_is_split_as_in_the_reference(block: int) -> None:
     gpt2, clip = tokens.load("gpt2"), tokens.load("clip")
     known = [chr(c) for c in range(block, block + 0x1000) if reference.unicodedata.category(chr(c)) not in ("Cs", "Cn")]
-    text = "".join(f"a{c}1{c}. {c} '{c}\u00e9" for c in known)
+    text = "".join(f"a{c}1{c} {c}" for c in known)
     assert gpt2.ids(text) == reference.gpt2_ids(text)
     assert [piece.id for piece in clip.split(text.lower())] == reference.clip_ids(text.lower())
 

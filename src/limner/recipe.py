@@ -107,11 +107,11 @@ def config_hash(settings: SystemSettings) -> str:
 def save(image: Image, out: str | Path = PATTERN, *, metadata: bool = True) -> Path:
     """Write a picture under a name made from a pattern (see `file_name`); a taken name gets -2, -3, ...
 
-    The suffix chooses the format: .png, .jpg, .jpeg or .webp.
+    The suffix chooses the format: .png, .jpg, .jpeg or .webp. A folder that exists is filled with names by `PATTERN`.
 
     Raises: ConfigError for a pattern that cannot be filled; LimnerError when the disk refuses, nothing is left behind then.
     """
-    path = file_name(out, image.recipe)
+    path = file_name(Path(out, PATTERN) if out and Path(out).is_dir() else out, image.recipe)
     data = encode(image.picture, image.recipe if metadata else None, FORMATS[path.suffix.lower()])
     return write_new(path, data)
 
