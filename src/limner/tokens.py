@@ -31,7 +31,8 @@ _MERGES = 48_894  # of the 262,144 lines of CLIP's file, only these are used
 _LONGEST_WORD = 40  # characters; scripts without spaces are cut inside the "word"
 
 # GPT-2 keeps the space in front of a word; CLIP drops all spaces, splits digits one by one and folds the case of its
-# special strings and contractions only (after lower-casing this still matters for U+017F, the long s).
+# special strings and contractions only (after lower-casing this still matters for U+017F, the long s). What counts as a
+# letter follows the Unicode tables of `tokenizers`; the official code differs by its own tables' year on new characters.
 _CLIP_WORD = r"(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
