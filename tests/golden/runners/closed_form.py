@@ -31,3 +31,12 @@ def output(x: Tensor, x_0: Tensor, alpha_bar: Tensor, target: str) -> Tensor:
     """What a network with this target says when it sees x_0 in x."""
     eps = (x - alpha_bar.sqrt() * x_0) / (1 - alpha_bar).sqrt()
     return {"x0": x_0, "eps": eps, "v": alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x_0}[target]
+
+
+def rounded_x0(x: Tensor, said: Tensor, a: Tensor, b: Tensor, target: str) -> Tensor:
+    """x_0 from a network's answer at x = a x_0 + b eps in the order in which diffusers rounds.
+
+    At the noisiest level of a cosine schedule this loses three digits of float32, so that only the same order of
+    operations gives the same numbers; limner's own order is the official one of the U-Nets it loads.
+    """
+    return {"x0": said, "eps": (x - b * said) / a, "v": a * x - b * said}[target]
