@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from limner.data.dice import dice
 from limner.data.shapes import GRID, Shapes, arrange, draw, illustrate
-from limner.data.shapes_words import Description, Item, canonical, describe, dice, held_out, parse
+from limner.data.shapes_words import Description, Item, canonical, describe, held_out, parse
 from limner.errors import InputError
 
 

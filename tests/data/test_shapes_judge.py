@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from limner.data.dice import dice
 from limner.data.shapes import PALETTE, Scene, Shape, arrange, draw, illustrate
 from limner.data.shapes_judge import components, judge, read, satisfies
-from limner.data.shapes_words import describe, dice, write
+from limner.data.shapes_words import describe, write
 from limner.errors import InputError, ShapeError
 
 Picture = NDArray[np.uint8]

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.data.dice import dice
 from limner.data.shapes_words import (
     Description,
     Item,
     Relation,
     canonical,
     describe,
-    dice,
     held_out,
     parse,
     write,

@@ -14,19 +14,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.data.dice import Dice, dice
 from limner.data.shapes_words import (
     SIZES,
     WHERE,
     Colour,
     Description,
-    Dice,
     Item,
     Kind,
     Relation,
     Size,
     Where,
     describe,
-    dice,
     held_out,
     parse,
     write,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import permutations
 from typing import Literal, NamedTuple, get_args
 
+from limner.data.dice import Dice
 from limner.errors import InputError
 
 Kind = Literal["circle", "square", "triangle"]
@@ -37,8 +38,6 @@ _WHERE_WORDS: dict[Where, tuple[str, ...]] = {
 }
 _OPENINGS = ("", "", "", "there is ", "a picture of ")
 
-Dice = Callable[[int], int]
-
 
 class Item(NamedTuple):
     """A shape as words name it; size None = not said, any size fits."""
@@ -61,30 +60,6 @@ class Description(NamedTuple):
 
     items: tuple[Item, ...]
     relations: tuple[Relation, ...] = ()
-
-
-def dice(*numbers: int) -> Dice:
-    """Draws from 0..n-1, a pure function of the numbers (splitmix64): the same on every machine and version."""
-    state = 0
-    for number in numbers:
-        state = _mix(state ^ (number & _MASK64)) + 0x9E3779B97F4A7C15
-
-    def roll(sides: int) -> int:
-        nonlocal state
-        state = (state + 0x9E3779B97F4A7C15) & _MASK64
-        return (_mix(state) * sides) >> 64
-
-    return roll
-
-
-_MASK64 = (1 << 64) - 1
-
-
-def _mix(z: int) -> int:
-    z &= _MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return z ^ (z >> 31)
 
 
 def describe(roll: Dice) -> Description:

@@ -6,7 +6,6 @@ ranks split the stream by number. The kinds of source live beside this file (sha
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -57,8 +56,25 @@ def open_source(spec: str) -> Source:
 
         return Shapes()
     if word == "emoji":
-        opened: Source = importlib.import_module("limner.data.emoji").open_emoji(rest)
-        return opened
+        from limner.data.emoji import open_emoji
+
+        return open_emoji(rest)
     if not spec.strip():
         raise DataError(f"no data source given; it can be {KINDS}")
-    raise DataError(f"{Path(spec)}: no such data source; it can be {KINDS}")
+    return _open_files(spec)
+
+
+def _open_files(spec: str) -> Source:
+    """The source in a path, which options may follow: "photos?crop=random"."""
+    from limner.data.pictures import Pictures, find_listing, parse_options
+
+    path, _, options = spec.partition("?") if "=" in spec else (spec, "", "")
+    chosen = parse_options(options, spec)
+    if (Path(path) / "meta.json").is_file() and (Path(path) / "index.jsonl").is_file():
+        from limner.data.emoji import open_emoji
+
+        return open_emoji(path)
+    listing = find_listing(path, chosen.images)
+    if listing is None:
+        raise DataError(f"{path}: no such data source; it can be {KINDS}")
+    return Pictures(spec, listing, chosen)
