@@ -88,7 +88,7 @@ def levels_at(sampler: LevelSampler, chances: Tensor, levels: int) -> tuple[Tens
     weights = sampler.weights()
     probability = torch.from_numpy(weights / weights.sum())
     edges = probability.cumsum(0)
-    t = torch.searchsorted(edges / edges[-1], chances, right=True)
+    t = torch.searchsorted(edges / edges[-1], chances.contiguous(), right=True)
     return t, (1 / (len(probability) * probability[t])).float()
 
 
