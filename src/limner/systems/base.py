@@ -105,12 +105,28 @@ def run(
     Shapes: words {name: [1 ...] or [2 ...]}, the prompt and what is drawn away from; low_res [B 3 h w] -> Steps of [B 3 H W].
     """
     batch = len(indices)
-    network = stage.settings.network
-    path = schedules.path(stage.settings.diffusion.levels, sampling.steps)
     cond = {name: value[:1].expand(batch, *value.shape[1:]) for name, value in words.items()}
     null = {name: value[1:2] for name, value in words.items() if len(value) > 1}
     if low_res is not None:
         cond["low_res"] = low_res
+    return run_each(stage, sampling, cond, null, seed=seed, indices=indices)
+
+
+def run_each(
+    stage: Stage,
+    sampling: SamplingSettings,
+    cond: Mapping[str, Tensor],
+    null: Mapping[str, Tensor],
+    *,
+    seed: int,
+    indices: Sequence[int],
+) -> Iterator[samplers.Step]:
+    """Sample one stage, every picture under its own conditions; a picture is the same in whatever batch it is drawn.
+
+    Shapes: cond {name: [B ...]}, null {name: [1 ...] or [B ...]} or {} for no guidance -> Steps of [B 3 H W].
+    """
+    network = stage.settings.network
+    path = schedules.path(stage.settings.diffusion.levels, sampling.steps)
     scale = sampling.guidance if null else 1.0
     guided = guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale, cond, null)
     denoise = targets.denoiser(guided, stage.alpha_bar, stage.settings.diffusion, path=path)
