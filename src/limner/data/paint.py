@@ -61,6 +61,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 AXES = np.array([[0.5957, -0.2745, -0.3213], [0.2115, -0.5226, 0.3111]], np.float32)  # NTSC I and Q
 CHROMATIC = 0.10  # length in that plane from which a pixel has a colour of its own
 WINDOW = math.radians(38)  # how far from the main hue a pixel still belongs to it
+CLOSE = math.radians(22)  # and how far it may be to be called by the same name
 SHARE = 0.42  # of the opaque area that must have the main colour
 WORD_DISTANCE = 0.15  # how near a main colour must be to a named one to be called so
 CLEAR = 0.02  # and how much farther the next name must be
@@ -89,7 +90,7 @@ def main_colour(icon: NDArray[np.uint8]) -> Paint | None:
     coloured = length > CHROMATIC
     angle = np.arctan2(plane[:, 1], plane[:, 0])
     bins = np.bincount(((angle[coloured] / (2 * math.pi)) % 1 * 36).astype(int) % 36, weight[coloured], 36)
-    wide = sum(np.roll(bins, shift) for shift in range(-3, 4))
+    wide = sum((4 - abs(shift)) * np.roll(bins, shift) for shift in range(-3, 4))
     middle = (int(np.argmax(wide)) + 0.5) * 2 * math.pi / 36
     near = coloured & (np.abs((angle - middle + math.pi) % (2 * math.pi) - math.pi) < WINDOW)
     grey = ~coloured & (luma > 0.25)
@@ -97,7 +98,11 @@ def main_colour(icon: NDArray[np.uint8]) -> Paint | None:
         mean = np.average(plane[near], axis=0, weights=weight[near])
         chroma, light = float(np.hypot(*mean)), float(np.average(luma[near], weights=weight[near]))
         direction = float(mean[0]) / chroma, float(mean[1]) / chroma
-        return Paint("hue", direction, chroma, light, name(np.average(flat[near], axis=0, weights=weight[near])))
+        # Red beside yellow is not orange: the name needs most of it close to the mean.
+        close = near & (np.abs((angle - math.atan2(mean[1], mean[0]) + math.pi) % (2 * math.pi) - math.pi) < CLOSE)
+        one = weight[close].sum() >= 0.7 * weight[near].sum()
+        word = name(np.average(flat[near], axis=0, weights=weight[near])) if one else ""
+        return Paint("hue", direction, chroma, light, word)
     if weight[grey].sum() >= SHARE + 0.1:
         light = float(np.average(luma[grey], weights=weight[grey]))
         return Paint("grey", (0.0, 0.0), 0.0, light, name(np.average(flat[grey], axis=0, weights=weight[grey])))
@@ -134,10 +139,12 @@ def recolour(icon: NDArray[np.uint8], paint: Paint, colour: str) -> NDArray[np.u
         mine = np.clip((CHROMATIC * 1.2 - np.hypot(p, q)) / 0.04, 0, 1)
         strength = np.ones_like(luma)
     light = float(target @ LUMA)
-    # A power keeps black black and white white while it moves the main lightness most of the way to the new one.
-    goal = min(max(0.2 * paint.luma + 0.8 * light, 0.08), 0.94)
-    if paint.kind == "grey" and goal < paint.luma:
-        shaded = luma * np.float32(goal / paint.luma)  # a white snowman has to leave white
+    # A power keeps black black and white white while it moves the main lightness most of the way to the new one,
+    # and nearly all the way where lightness is all there is to the new colour.
+    way = 0.96 if colour in ("black", "white") else 0.8
+    goal = min(max((1 - way) * paint.luma + way * light, 0.08), 0.94)
+    if colour == "black" or (paint.kind == "grey" and goal < paint.luma):
+        shaded = luma * np.float32(min(goal / paint.luma, 1))  # a white snowman has to leave white
     else:
         power = math.log(goal) / math.log(min(max(paint.luma, 0.05), 0.95))
         shaded = np.power(np.clip(luma, 1e-3, 1), np.float32(min(max(power, 0.2), 5.0)))
