@@ -61,7 +61,8 @@ def _ddim(case: Case) -> dict[str, Tensor]:
 
 def _multistep(case: Case) -> dict[str, Tensor]:
     settings, steps = case.config["kwargs"], case.config["steps"]
-    ratios = _ratios(_alpha_bar(settings))
+    table = _alpha_bar(settings)
+    ratios = _ratios(table)
     match settings.get("timestep_spacing", "linspace"):
         case "linspace":
             times = np.linspace(0, len(ratios) - 1, steps + 1).round()[::-1][:-1]
@@ -69,13 +70,15 @@ def _multistep(case: Case) -> dict[str, Tensor]:
             times = (np.arange(steps + 1) * (len(ratios) // (steps + 1))).round()[::-1][:-1] + settings.get("steps_offset", 0)
         case _:
             times = np.arange(len(ratios), 0, -len(ratios) / steps).round() - 1
-    sigmas, times = _sigmas(settings, ratios, times, steps)
+    sigmas, times = _sigmas(settings, ratios, times, np.array([ratios[-1], ratios[0]]))
     to_clean = settings.get("final_sigmas_type", "zero") == "zero"
     ends = [] if to_clean else [float(ratios[0])]
     alpha_bar = schedules.from_sigmas(torch.tensor([*ends, *sigmas[::-1]], dtype=torch.float64))
     path = (*reversed(range(len(alpha_bar))), CLEAN) if to_clean else tuple(reversed(range(len(alpha_bar))))
     x = case.input("x_T")
-    denoise = _denoiser(case, alpha_bar, _through_shares)
+    # The network is asked at whole levels of the schedule, also where the sampler stands between two.
+    asked = table[torch.tensor([*[0] * len(ends), *times.round()[::-1]], dtype=torch.int64)]
+    denoise = _denoiser(case, alpha_bar, _through_shares, asked=asked)
     if settings.get("solver_order", 2) == 1:
         steps_made = list(samplers.euler(denoise, alpha_bar, x, path, _draw(case, x, 0)))
     elif not to_clean and (settings.get("euler_at_final") or (settings.get("lower_order_final", True) and steps < 15)):
@@ -94,12 +97,12 @@ def _heun(case: Case) -> dict[str, Tensor]:
     """A step of theirs is half a step of ours: the straight guess, seen at the second call, and its correction."""
     settings = case.config["kwargs"]
     ratios = _ratios(_alpha_bar(settings))
-    sigmas, times = _sigmas(settings, ratios, _times(settings, len(ratios), case.config["steps"]), case.config["steps"])
+    sigmas, times = _sigmas(settings, ratios, _times(settings, len(ratios), case.config["steps"]))
     alpha_bar = schedules.from_sigmas(torch.tensor(sigmas[::-1].copy()))
     met: list[Tensor] = []
     x = _start(case, sigmas)
     last = samplers.last(
-        samplers.heun(_denoiser(case, alpha_bar, _through_ratio, met), alpha_bar, x, _all(alpha_bar), _draw(case, x, 0))
+        samplers.heun(_denoiser(case, alpha_bar, _through_ratio, met=met), alpha_bar, x, _all(alpha_bar), _draw(case, x, 0))
     )
     twice = np.repeat(sigmas, 2)[1:]
     return {
@@ -113,7 +116,7 @@ def _heun(case: Case) -> dict[str, Tensor]:
 def _euler(case: Case) -> dict[str, Tensor]:
     settings = case.config["kwargs"]
     ratios = _ratios(_alpha_bar(settings))
-    sigmas, times = _sigmas(settings, ratios, _times(settings, len(ratios), case.config["steps"]), case.config["steps"])
+    sigmas, times = _sigmas(settings, ratios, _times(settings, len(ratios), case.config["steps"]))
     alpha_bar = schedules.from_sigmas(torch.tensor(sigmas[::-1].copy()))
     x = _start(case, sigmas)
     eta = 1.0 if "Ancestral" in case.config["scheduler"] else 0.0
@@ -155,13 +158,19 @@ def _times(settings: dict, levels: int, steps: int) -> np.ndarray:
             return np.arange(levels, 0, -levels / steps).round() - 1
 
 
-def _sigmas(settings: dict, ratios: np.ndarray, times: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise-to-signal ratios to visit, falling, and their times; both evenly spaced in the 7th root when asked for."""
+def _sigmas(
+    settings: dict, ratios: np.ndarray, times: np.ndarray, ends: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise-to-signal ratios to visit, falling, and their times.
+
+    When asked for, both are evenly spaced in the 7th root instead, between `ends` or the first and last of them.
+    """
     sigmas = np.interp(times, np.arange(len(ratios)), ratios)
     if settings.get("use_karras_sigmas"):
-        sigmas = schedules.karras_sigmas(steps, float(sigmas[-1]), float(sigmas[0])).numpy()[::-1]
+        high, low = (sigmas if ends is None else ends)[[0, -1]]
+        sigmas = schedules.karras_sigmas(len(times), float(low), float(high)).numpy()[::-1].copy()
         times = np.interp(np.log(sigmas), np.log(ratios), np.arange(len(ratios)))
-    return sigmas, times
+    return sigmas, times.copy()
 
 
 def _start(case: Case, sigmas: np.ndarray) -> Tensor:
@@ -197,14 +206,16 @@ def _draw(case: Case, x: Tensor, first: int) -> Callable[[int], Tensor]:
     return lambda k: case.drawn(f"noise.step.{first + k}", tuple(x.shape))
 
 
-def _denoiser(case: Case, alpha_bar: Tensor, rounding: Rounding, met: list[Tensor] | None = None) -> Denoiser:
+def _denoiser(
+    case: Case, alpha_bar: Tensor, rounding: Rounding, *, met: list[Tensor] | None = None, asked: Tensor | None = None
+) -> Denoiser:
     expected, nothing = data(case, case.dtype), torch.zeros(())
     target = TARGETS[case.config["kwargs"].get("prediction_type", "epsilon")]
 
     def denoise(x: Tensor, t: int, s: int) -> Prediction:
         if met is not None:
             met.append(x)
-        signal = at(alpha_bar, t).to(x.dtype)
+        signal = at(alpha_bar if asked is None else asked, t).to(x.dtype)
         said = output(x, expected(x, signal), signal, target)
         return Prediction(rounding(at(alpha_bar, t), x, said, target), nothing, nothing)
 
