@@ -58,6 +58,7 @@ class UNetSettings(Frozen):
     multipliers: tuple[float, ...] = (1, 2, 3, 4)  # of width, one a level; the first may be a fraction
     blocks: int = Field(3, ge=1)  # residual blocks a level
     attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors (after `patch`) at which attention is used
+    middle_attention: bool = True  # unCLIP's upsamplers have none, so that crops and whole pictures are alike to them
     heads: int = Field(1, ge=1)  # used when head_width is None
     heads_up: int | None = None  # in the decoder; None = heads
     head_width: int | None = 64  # channels a head; overrides heads
@@ -95,7 +96,7 @@ class SamplingSettings(Frozen):
     """How a stage is sampled unless the caller says otherwise."""
 
     sampler: SamplerName = "ddpm"
-    steps: str = "100"  # a respacing: "100", "ddim25", "fast27", "10,10,3,2,2", "" = all levels
+    steps: str = Field("100", coerce_numbers_to_str=True)  # a respacing: "100", "ddim25", "10,10,3,2,2", "" = all
     guidance: float = Field(1.0, ge=0)  # classifier-free guidance scale; 1 = none
     eta: float = Field(0.0, ge=0, le=1)  # ddim: 0 deterministic, 1 as noisy as ddpm
     temperature: float = Field(1.0, ge=0)  # scale of the first noise
@@ -172,6 +173,17 @@ def load_preset(name: str | Path, overrides: Sequence[str] = ()) -> Preset:
     for override in overrides:
         _override(tree, override)
     return parse(Preset, tree, where=str(name))
+
+
+def overridden(settings: Settings, overrides: Sequence[str], *, where: str) -> Settings:
+    """The same settings with `a.b.0.c=value` overrides applied.
+
+    Raises: ConfigError as `load_preset` does.
+    """
+    tree: Tree = settings.model_dump(mode="json")
+    for override in overrides:
+        _override(tree, override)
+    return parse(type(settings), tree, where=where)
 
 
 def parse(kind: type[Settings], tree: Mapping[str, Any], *, where: str) -> Settings:

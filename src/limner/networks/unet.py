@@ -134,9 +134,8 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(input_channels(s) * s.patch**2, widths[0], 3, padding=1)
         self.down, skips = _encoder(s, widths)
         width = widths[-1]
-        self.middle = nn.ModuleList(
-            [ResBlock(width, width, s), Attention(width, _heads(s, width, s.heads), s), ResBlock(width, width, s)]
-        )
+        attention = [Attention(width, _heads(s, width, s.heads), s)] if s.middle_attention else []
+        self.middle = nn.ModuleList([ResBlock(width, width, s), *attention, ResBlock(width, width, s)])
         self.up = _decoder(s, widths, skips)
         self.norm = GroupNorm(s.groups, widths[0])
         self.head = zeroed(nn.Conv2d(widths[0], output_channels(s) * s.patch**2, 3, padding=1))
