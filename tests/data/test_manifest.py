@@ -41,7 +41,8 @@ def test_jsonl_may_give_several_captions_and_bad_lines_are_counted(tmp_path: Pat
         {"image": "https://example.org/b.png", "captions": "x"},
         {"image": "c.png", "captions": None},
         {"image": None, "captions": "x"},
-        {"image": {"bytes": "", "path": "d.png"}, "captions": "x"},
+        {"image": {"path": "d.png"}, "captions": "x"},
+        {"image": 5, "captions": "x"},
     )
     found = list_manifest(table)
     assert [(r.name, r.captions) for r in found.records] == [("a.png", ("one", "two"))]
@@ -49,8 +50,7 @@ def test_jsonl_may_give_several_captions_and_bad_lines_are_counted(tmp_path: Pat
         listing.BAD_LINE: 3,
         listing.ADDRESS: 1,
         listing.NO_CAPTION: 1,
-        listing.NO_PICTURE: 1,
-        "picture inside the table, not a file": 1,
+        listing.NO_PICTURE: 3,
     }
 
 
@@ -69,6 +69,36 @@ def test_parquet_reads_like_the_others(tmp_path: Path) -> None:
     found = list_manifest(tmp_path / "t.parquet")
     assert [(r.name, r.captions) for r in found.records] == [("a.png", ("one",))]
     assert found.skipped.counts == {listing.NO_CAPTION: 1}
+
+
+@pytest.mark.parametrize("kind", ["struct", "binary"])
+def test_parquet_may_hold_the_pictures(paint, tmp_path: Path, kind: str) -> None:
+    from pyarrow import parquet
+
+    data = [paint(f"{n}.png", None, seed=n).read_bytes() for n in range(5)] + [b"junk", None]
+    cells = [{"bytes": d, "path": None} for d in data] if kind == "struct" else data
+    table = pyarrow.table({"image": cells, "text": [f"c{n}" for n in range(7)]})
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=2)
+    found = list_manifest(tmp_path / "t.parquet")
+    assert [listing.read_bytes(r.place) for r in found.records] == [*data[:6], listing.EMPTY]
+    assert [r.captions[0] for r in found.records] == [f"c{n}" for n in range(7)]
+    assert listing.open_record(found.records[5]) == listing.NO_PICTURE
+    assert found.records[3].name == "t.parquet/3"
+    beyond = found.records[0].place._replace(offset=99)
+    assert listing.read_bytes(beyond) == listing.UNREADABLE
+
+
+def test_parquet_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"url": ["a"], "words": ["b"]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="no column with a picture; it has url, words"):
+        list_manifest(tmp_path / "t.parquet")
+
+
+def test_parquet_that_is_gone_is_a_reason(tmp_path: Path) -> None:
+    place = listing.Place(str(tmp_path / "gone.parquet"), 0, None, "image")
+    assert listing.read_bytes(place) == listing.MISSING
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from PIL import Image
 from platformdirs import user_cache_path
 
+from limner.data import parquet
 from limner.errors import InputError
 from limner.images import LARGEST, open_picture, peek
 
@@ -62,11 +63,12 @@ _SUFFIXES = {
 
 
 class Place(NamedTuple):
-    """Where a picture's bytes lie: a whole file, or a part of one."""
+    """Where a picture's bytes lie: a whole file, a part of one, or a row of a Parquet column."""
 
     path: str
     offset: int = 0
     length: int | None = None  # None = to the end
+    column: str = ""  # of a Parquet file; the offset is then the row
 
 
 class Record(NamedTuple):
@@ -134,6 +136,8 @@ def decode_captions(data: bytes) -> tuple[str, ...] | Reason:
 def read_bytes(place: Place) -> bytes | Reason:
     """The bytes of a place, or why they cannot be had. Never waits on a pipe or reads a file without end."""
     try:
+        if place.column:
+            return parquet.row_bytes(place.path, place.column, place.offset) or EMPTY
         with os.fdopen(os.open(place.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

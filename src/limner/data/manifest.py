@@ -1,18 +1,18 @@
 """Tables that name pictures and their captions: CSV, TSV, JSONL, Parquet, and the COCO captions JSON.
 
 Columns: image, path, file_name or file; and caption, captions or text (a list gives several captions to one picture).
-Paths are relative to the table's folder, or to the one given as `images`.
+Paths are relative to the table's folder, or to the one given as `images`; a Parquet column may hold the pictures.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from limner.data import parquet
 from limner.data.listing import ADDRESS, BAD_LINE, NO_CAPTION, NO_PICTURE, Listing, Place, Record, Skipped, read_captions
 from limner.errors import DataError
 
@@ -35,7 +35,7 @@ def list_manifest(path: Path, images: Path | None = None) -> Listing:
             case ".jsonl":
                 return _listed(_jsonl_rows(path), path, images or path.parent)
             case ".parquet":
-                return _listed(_parquet_rows(path), path, images or path.parent)
+                return _listed(parquet.rows(path, (*PATH_COLUMNS, *CAPTION_COLUMNS)), path, images or path.parent)
             case _:
                 return _coco(path, images)
     except UnicodeDecodeError:
@@ -59,6 +59,8 @@ def _listed(rows: Iterable[Row], path: Path, images: Path) -> Listing:
         reason = _unusable(where) or (captions if isinstance(captions, str) else "")
         if reason:
             skipped.add(reason, where if isinstance(where, str) and where else f"{path.name}:{number}")
+        elif isinstance(where, parquet.Held):
+            records.append(Record(f"{path.name}/{where.row}", Place(str(path), where.row, None, columns[0]), tuple(captions)))
         else:
             records.append(Record(str(where), Place(str(images / str(where))), tuple(captions)))
     return Listing(records, skipped)
@@ -77,8 +79,8 @@ def _columns(row: Mapping[str, Any], path: Path) -> tuple[str, str]:
 
 def _unusable(where: object) -> str:
     """Why a cell cannot be a picture's path, or ""."""
-    if isinstance(where, Mapping):
-        return "picture inside the table, not a file"
+    if isinstance(where, parquet.Held):
+        return ""
     if not isinstance(where, str) or not where.strip() or "\0" in where:
         return NO_PICTURE
     return ADDRESS if "://" in where else ""
@@ -102,21 +104,6 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                 except (ValueError, RecursionError):
                     row = None
                 yield row if isinstance(row, dict) else None
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-        arrow = importlib.import_module("pyarrow")
-    except ImportError:
-        raise DataError(f"{path}: reading Parquet needs pyarrow; install limner[train]") from None
-    try:
-        with parquet.ParquetFile(path) as file:
-            wanted = [name for name in file.schema_arrow.names if name in (*PATH_COLUMNS, *CAPTION_COLUMNS)]
-            for batch in file.iter_batches(columns=wanted or None):
-                yield from batch.to_pylist()
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
 
 def _coco(path: Path, images: Path | None) -> Listing:

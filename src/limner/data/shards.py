@@ -34,6 +34,7 @@ from limner.data.listing import (
     stamp,
 )
 from limner.errors import DataError
+from limner.images import peek
 
 PER_SHARD = 1000
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
@@ -167,7 +168,8 @@ def build(records: list[Record], out: Path, per_shard: int = PER_SHARD) -> Itera
                 if isinstance(picture, str) or isinstance(data, str):
                     skipped.add(str(picture), record.name)
                 else:
-                    suffix = record.name.rpartition(".")[2].lower()
+                    with peek(data, record.name) as header:
+                        suffix = (header.format or "png").lower()
                     writer.write({"__key__": f"{packed:08}", suffix: data, "txt": "\n".join(record.captions)})
                     packed += 1
                 yield packed, len(records), skipped
