@@ -209,4 +209,4 @@ def _thawed(tree: list[object]) -> Listing:
 def stamp(path: Path) -> tuple[str, int, int]:
     """What changes when a file does: its path, size and time."""
     status = path.stat()
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
