@@ -21,7 +21,7 @@ from limner.data.paint import Paint
 
 FRAME = 0.92  # side of a plain single icon's frame in sides of the picture
 # How often each kind of scene comes; what is left is a plain single icon on white.
-MIX = {"ground": 0.13, "colour": 0.17, "size": 0.05, "two": 0.14, "three": 0.03, "count": 0.09}
+MIX = {"ground": 0.13, "colour": 0.15, "size": 0.04, "two": 0.12, "three": 0.03, "count": 0.07}
 SHADE = 14  # grounds differ from their named colour by at most this much a channel
 NOVEL_SHARE = 0.05
 # Everyday thing and colour pairs that are never drawn in training, so that a prompt can ask for something new.
