@@ -6,6 +6,7 @@ system's own file. Nothing here reads files or knows a file format.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -32,7 +33,7 @@ class Request(Frozen):
     n: int = Field(1, ge=1, le=10_000)
     seed: int = 0
     first: int = Field(0, ge=0)  # number of the first picture of this seed
-    steps: str | None = None  # of the first stage: "27", "ddim25", ...
+    steps: str | None = Field(None, coerce_numbers_to_str=True)  # of the first stage: "27", "ddim25", ...
     guidance: float | None = Field(None, ge=0, le=100)
     sampler: SamplerName | None = None
     batch: int = Field(4, ge=1)  # pictures drawn at a time; bounds the memory, not the result
@@ -180,7 +181,7 @@ def check_prompt(text: str, *, what: str = "prompt") -> None:
     """
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"{what}: {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken; shorten it")
-    bad = sorted({f"U+{ord(c):04X}" for c in text if (ord(c) < 32 and c not in "\t\n\r") or 0xD800 <= ord(c) < 0xE000})
+    bad = sorted({f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r"})
     if bad:
         raise InputError(f"{what}: holds control characters ({', '.join(bad[:5])}); remove them")
 
