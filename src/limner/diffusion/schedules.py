@@ -100,31 +100,41 @@ def of(settings: DiffusionSettings) -> Tensor:
     return shifted(alpha_bar, settings.shift)
 
 
-def path(T: int, steps: str | Sequence[int] = "") -> tuple[int, ...]:
+def path(T: int, steps: str | Sequence[int] = "", *, alpha_bar: Tensor | None = None) -> tuple[int, ...]:
     """The levels to visit, from noisy to clean; the last is CLEAN.
 
+    `alpha_bar` [T] is needed for "snr20" alone.
     Raises: ConfigError when T levels cannot be spaced so.
     """
-    return (*reversed(kept(T, steps)), CLEAN)
+    return (*reversed(kept(T, steps, alpha_bar=alpha_bar)), CLEAN)
 
 
-def kept(T: int, steps: str | Sequence[int] = "") -> tuple[int, ...]:
-    """The levels a respacing keeps, rising (IDDPM section 4; GLIDE section 5.2 for 'fast27').
+def kept(T: int, steps: str | Sequence[int] = "", *, alpha_bar: Tensor | None = None) -> tuple[int, ...]:
+    """The levels a respacing keeps, rising (IDDPM section 4; GLIDE section 5.2 for "fast27").
 
     "" keeps all; "27" spreads 27 over all levels, both ends included; "10,10,3,2,2" (or a list of counts) does so in
     equal sections, the first nearest to the picture; "ddim25" takes every (T / 25)-th from 0; "fast27" is GLIDE's set.
+    For second-order samplers, which dislike a last step much longer than the one before: "trail20" takes every
+    (T / 20)-th from the noisy end; "snr20" begins with pure noise and spreads the rest evenly in the logarithm of the
+    noise-to-signal ratio, from 20 to 0.02 (DPM-Solver section 3.4).
     Raises: ConfigError when T levels cannot be spaced so.
     """
-    if isinstance(steps, str):
-        word = steps.strip()
-        if not word:
-            return tuple(range(T))
-        if word == "fast27":
-            return (*_sections(T, (10, 10, 3, 2, 2), word)[:-1], T - 3)  # the last level would be T - 1
-        if word.startswith("ddim"):
-            return _strided(T, _count(word.removeprefix("ddim"), word), word)
-        return _sections(T, [_count(part, word) for part in word.split(",")], word)
-    return _sections(T, list(steps), ",".join(map(str, steps)))
+    if not isinstance(steps, str):
+        return _sections(T, list(steps), ",".join(map(str, steps)))
+    word = steps.strip()
+    if not word:
+        return tuple(range(T))
+    if word == "fast27":
+        return (*_sections(T, (10, 10, 3, 2, 2), word)[:-1], T - 3)  # the last level would be T - 1
+    if word.startswith("ddim"):
+        return _strided(T, _count(word.removeprefix("ddim"), word), word)
+    if word.startswith("trail"):
+        return _trailing(T, _count(word.removeprefix("trail"), word), word)
+    if word.startswith("snr"):
+        if alpha_bar is None:
+            raise ConfigError(f"steps: '{word}' depends on the schedule, which is not known here; write '{word[3:]}' instead")
+        return _even_snr(alpha_bar, _count(word.removeprefix("snr"), word), word)
+    return _sections(T, [_count(part, word) for part in word.split(",")], word)
 
 
 def respaced(alpha_bar: Tensor, levels: Sequence[int]) -> Tensor:
@@ -136,8 +146,8 @@ def respaced(alpha_bar: Tensor, levels: Sequence[int]) -> Tensor:
 
 
 def _count(text: str, word: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit() or int(text) < 1:
-        raise ConfigError(f"steps: '{word}' is no spacing; write '100', '10,10,3,2,2', 'ddim25', 'fast27', or '' for all")
+    if not text.strip().isascii() or not text.strip().isdigit():
+        raise ConfigError(f"steps: '{word}' is no spacing; write '100', '10,10,3,2,2', 'ddim25', 'fast27', 'trail20', 'snr20'")
     return int(text)
 
 
@@ -146,7 +156,23 @@ def _strided(T: int, count: int, word: str) -> tuple[int, ...]:
         levels = range(0, T, stride)
         if len(levels) == count:
             return tuple(levels)
-    raise ConfigError(f"steps: '{word}': no whole stride makes {count} steps of {T} levels; use '{count}' instead")
+    raise ConfigError(f"steps: '{word}': no whole stride makes {count} steps of {T} levels; write '{count}' for even ones")
+
+
+def _trailing(T: int, count: int, word: str) -> tuple[int, ...]:
+    if not 1 <= count <= T:
+        raise ConfigError(f"steps: '{word}': there are only {T} levels")
+    return tuple(round(T - i * T / count) - 1 for i in reversed(range(count)))
+
+
+def _even_snr(alpha_bar: Tensor, count: int, word: str) -> tuple[int, ...]:
+    sigmas = (1 / alpha_bar - 1).sqrt().log()
+    aims = torch.linspace(math.log(0.02), math.log(20), max(count - 1, 0), dtype=torch.float64)
+    nearest = (sigmas[None] - aims[:, None]).abs().argmin(1)  # [count - 1]
+    levels = sorted({len(alpha_bar) - 1, *nearest.tolist()})
+    if len(levels) != count:
+        raise ConfigError(f"steps: '{word}': {len(alpha_bar)} levels are too few to tell {count} apart; take fewer steps")
+    return tuple(levels)
 
 
 def _sections(T: int, counts: Sequence[int], word: str) -> tuple[int, ...]:
@@ -155,7 +181,7 @@ def _sections(T: int, counts: Sequence[int], word: str) -> tuple[int, ...]:
     start = 0
     for i, count in enumerate(counts):
         here = size + (i < longer)
-        if count < 1 or count > here:
+        if count < 0 or count > here:
             raise ConfigError(f"steps: '{word}': section {i + 1} has {here} levels of {T}, it cannot hold {count} steps")
         # Repeated addition and rounding half to even, not i * stride: which levels are kept depends on it.
         stride = (here - 1) / (count - 1) if count > 1 else 1.0
@@ -165,5 +191,5 @@ def _sections(T: int, counts: Sequence[int], word: str) -> tuple[int, ...]:
             offset += stride
         start += here
     if not levels:
-        raise ConfigError("steps: an empty list of sections visits nothing; write '' for all levels")
+        raise ConfigError(f"steps: '{word}' visits no level; write '' for all")
     return tuple(levels)

@@ -6,6 +6,7 @@ schedule, which become a table of their own here: level 0 is the last one before
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -101,9 +102,8 @@ def _heun(case: Case) -> dict[str, Tensor]:
     alpha_bar = schedules.from_sigmas(torch.tensor(sigmas[::-1].copy()))
     met: list[Tensor] = []
     x = _start(case, sigmas)
-    last = samplers.last(
-        samplers.heun(_denoiser(case, alpha_bar, _through_ratio, met=met), alpha_bar, x, _all(alpha_bar), _draw(case, x, 0))
-    )
+    denoise = _denoiser(case, alpha_bar, _through_ratio, met=met)
+    last = samplers.last(samplers.heun(denoise, alpha_bar, x, _all(alpha_bar), _draw(case, x, 0), straight_above=math.inf))
     twice = np.repeat(sigmas, 2)[1:]
     return {
         "timesteps": torch.tensor(np.repeat(times, 2)[1:]),

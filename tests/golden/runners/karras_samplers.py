@@ -35,7 +35,7 @@ def run(case: Case) -> dict[str, Tensor]:
     options = {"churn": churn, "noise_scale": config.get("s_noise", 1.0)}
     match config["sampler"]:
         case "heun":
-            steps = samplers.heun(denoise, alpha_bar, start, path, noise, **options)
+            steps = samplers.heun(denoise, alpha_bar, start, path, noise, straight_above=math.inf, **options)
         case "euler":
             steps = samplers.euler(denoise, alpha_bar, start, path, noise, **options)
         case "euler_ancestral":
