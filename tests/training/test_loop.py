@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from limner import tokens
-from limner.config import Preset
+from limner.config import Preset, UNetSettings
 from limner.errors import CheckpointError, TrainingError
 from limner.training import checkpoints, feed, loop
 from limner.training.distributed import Ranks
@@ -135,8 +135,8 @@ def test_quartiles_of_t_hold_every_view_and_their_losses(tmp_path: Path) -> None
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
-    losses = [report.loss for report in trained(opened(tmp_path, steps=60, lr=3e-3, batch=8))]
-    assert sum(losses[-15:]) < 0.7 * sum(losses[:15])
+    losses = [report.loss for report in trained(opened(tmp_path, steps=100, lr=3e-3, batch=8))]
+    assert sum(losses[-15:]) < 0.75 * sum(losses[:15])
 
 
 def test_the_averages_are_those_of_the_weights_seen(tmp_path: Path) -> None:
@@ -260,10 +260,13 @@ def test_twenty_steps_of_the_tiny_cascade_give_the_golden_losses(tmp_path: Path)
 def test_the_compiled_network_has_the_gradients_of_the_plain_one(tmp_path: Path) -> None:
     if shutil.which(os.environ.get("CXX", "c++")) is None:
         pytest.skip("torch.compile needs a C++ compiler and there is none")
+    smallest = UNetSettings(side=4, width=8, multipliers=(1,), blocks=1, attention=(), head_width=8, groups=2, ranged=False)
     found = []
     for compiled in (False, True):
-        run = opened(tmp_path, compile=compiled)
+        settings, recipe = stage_of(preset(compile=compiled), "base")
+        settings = settings.model_copy(update={"network": smallest})
+        run = loop.build(settings, recipe, feed.plan(Stripes(), settings, recipe, None), Ranks(), tmp_path)
         trained(run, until=2)
-        found.append((run, [p.grad for p in run.parameters]))
-    for name, plain, fast in zip(found[0][0].names, found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-5, msg=name)
+        found.append((run.names, [p.grad for p in run.parameters]))
+    for name, plain, fast in zip(found[0][0], found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-6, msg=name)
