@@ -127,7 +127,7 @@ def run_each(
     Shapes: cond {name: [B ...]}, null {name: [1 ...] or [B ...]} or {} for no guidance -> Steps of [B 3 H W].
     """
     network = stage.settings.network
-    path = schedules.path(stage.settings.diffusion.levels, sampling.steps)
+    path = schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)
     scale = sampling.guidance if null else 1.0
     guided = guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale, cond, null)
     denoise = targets.denoiser(guided, stage.alpha_bar, stage.settings.diffusion, path=path)
@@ -139,7 +139,7 @@ def run_each(
 
 def count_steps(stage: Stage, sampling: SamplingSettings) -> int:
     """How many Steps `run` will yield."""
-    return len(schedules.path(stage.settings.diffusion.levels, sampling.steps)) - 1
+    return len(schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)) - 1
 
 
 def without_grad(steps: Iterator[samplers.Step]) -> Iterator[samplers.Step]:
