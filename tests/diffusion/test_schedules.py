@@ -54,9 +54,12 @@ def test_shifting_divides_the_signal_to_noise_ratio_by_the_square(shift: float) 
     torch.testing.assert_close(moved / (1 - moved) * shift**2, plain / (1 - plain))
 
 
-def test_settings_name_the_schedule_and_its_shift() -> None:
-    made = schedules.of(DiffusionSettings(schedule="linear", levels=200, shift=2.0))
-    torch.testing.assert_close(made, schedules.shifted(schedules.linear(200), 2.0))
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_settings_name_the_schedule_and_its_shift(name: str) -> None:
+    made = schedules.of(DiffusionSettings(schedule=name, levels=200, shift=2.0))
+    plain = {"linear": schedules.linear, "cosine": schedules.cosine}[name](200)
+    torch.testing.assert_close(made, schedules.shifted(plain, 2.0))
+    assert torch.equal(schedules.of(DiffusionSettings(schedule=name, levels=200)), plain)
 
 
 def test_levels_given_as_sigmas_have_that_ratio_of_noise_to_signal() -> None:
