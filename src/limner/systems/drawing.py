@@ -106,6 +106,8 @@ class Pipe:
 
     def _check(self, asked: Request) -> None:
         """Everything that can be refused before the first step."""
+        base.check_prompt(asked.prompt)
+        base.check_prompt(asked.negative, what="negative prompt")
         samplings = [stage.sampling(asked) for stage in self.system.stages]
         for stage, sampling in zip(self.system.stages, samplings, strict=True):
             base.count_steps(stage, sampling)

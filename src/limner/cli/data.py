@@ -1,0 +1,130 @@
+"""`limner data`: build training sets, look whether they can be read, and say what they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.flags import Out, option, verb
+from limner.cli.terminal import Terminal
+
+app = typer.Typer(help="Build, check and describe training sets.", no_args_is_help=True)
+build = typer.Typer(help="Build a training set.", no_args_is_help=True)
+app.add_typer(build, name="build")
+
+Source = Annotated[
+    str,
+    typer.Argument(help="shapes, emoji:FOLDER, a folder of pictures, a manifest, COCO json or tar shards.", show_default=False),
+]
+
+
+@build.command("emoji")
+@verb
+def build_emoji(
+    terminal: Terminal,
+    *,
+    out: Out = Path("data/emoji"),
+    styles: Annotated[str | None, option("--styles", help="Packs to fetch, joined by commas; the default is all.")] = None,
+    side: Annotated[int, option("--side", help="Pixels of a rendered icon.", min=8)] = 256,
+    packs_from: Annotated[Path | None, option("--packs-from", help="A folder of packages that are already there.")] = None,
+) -> None:
+    """Fetch pinned packs of emoji art with npm, check their hashes, and render every icon once."""
+    from limner.data import art, emoji
+
+    packs = tuple(art.PACKS) if styles is None else tuple(filter(None, (name.strip() for name in styles.split(","))))
+    with terminal.bar() as tell:
+        report = emoji.build(out, packs=packs, side=side, packs_from=packs_from, progress=tell)
+    for reason, count in report.skipped.items():
+        terminal.say(f"left out {count}: {reason}")
+    total = sum(report.pictures.values())
+    terminal.say(f"{total} pictures of {report.concepts} concepts: {_counts(report.pictures)}")
+    terminal.result(
+        str(report.folder),
+        folder=str(report.folder),
+        concepts=report.concepts,
+        pictures=report.pictures,
+        skipped=report.skipped,
+    )
+
+
+@build.command("shapes")
+@verb
+def build_shapes(
+    terminal: Terminal,
+    *,
+    out: Out = Path("data/shapes"),
+    count: Annotated[int, option("--count", "-n", help="How many scenes.", min=1)] = 1000,
+    side: Annotated[int, option("--side", help="Pixels.", min=8)] = 64,
+    seed: Annotated[int, option("--seed", "-s", help="Of the stream of scenes.")] = 0,
+) -> None:
+    """Write scenes of coloured shapes as PNG files with captions beside them; training itself draws them on the fly."""
+    import PIL.Image
+
+    from limner.data.source import open_source
+    from limner.errors import DataError
+    from limner.recipe import write_new
+
+    if out.exists():
+        raise DataError(f"{out}: is in the way; remove it or choose another folder")
+    source = open_source("shapes")
+    with terminal.bar() as tell:
+        for k in range(count):
+            view = source.view(k, side, seed)
+            name = out / f"{k:06}.png"
+            write_new(name, _png(PIL.Image.fromarray(view.image)))
+            write_new(name.with_suffix(".txt"), f"{view.caption}\n".encode())
+            tell("shapes", k + 1, count)
+    terminal.result(str(out), folder=str(out), pictures=count)
+
+
+@app.command("check")
+@verb
+def check(terminal: Terminal, source: Source) -> int:
+    """Open every picture and say what cannot be used and why. Ends with 4 when nothing can."""
+    from limner.data import check as checks
+    from limner.errors import DataError
+
+    with terminal.bar() as tell:
+        for found in checks.checking(source):
+            tell("check", found.done, found.total)
+    terminal.result(f"{found.name}: {found.usable} of {found.total} usable, {found.duplicates} duplicates", **found._asdict())
+    for reason, count in found.skipped.items():
+        names = ", ".join(found.examples.get(reason, []))
+        terminal.say(f"left out {count}: {reason}" + (f" ({names})" if names else ""))
+    return 0 if found.usable else DataError.exit_code
+
+
+@app.command("stats")
+@verb
+def stats(terminal: Terminal, source: Source) -> None:
+    """What a training set holds: pictures, captions, words, sizes."""
+    from limner.data import check as checks
+
+    found = checks.stats(source)
+    facts: dict[str, Any] = {
+        key: value._asdict() if isinstance(value, checks.Spread) else value for key, value in found._asdict().items()
+    }
+    lines = [f"{key}: {_told(value)}" for key, value in facts.items() if value not in (None, {}, [])]
+    terminal.result("\n".join(lines), **facts)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(f"{word} {count}" for word, count in value)
+    return str(value)
+
+
+def _counts(pictures: dict[str, int]) -> str:
+    return ", ".join(f"{style} {count}" for style, count in pictures.items())
+
+
+def _png(picture: Any) -> bytes:
+    import io
+
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
