@@ -45,12 +45,18 @@ class Process:
         self.loss = LOSSES[config["loss_type"]] if learned else fixed_loss
 
     def network(self, x: Tensor, t: Tensor) -> Tensor:
-        said = 0.3 * x + targets.like(0.1 * t.to(self.dtype) / 1000, x)
+        said = 0.3 * x + targets.like(0.1 * self.lifted(t) / 1000, x)
         return torch.cat([said, x.tanh()], dim=1) if self.settings.variance.startswith("learned") else said
 
     def gradient(self, x: Tensor, t: Tensor) -> Tensor:
-        clock = targets.timesteps(t, self.settings).to(self.dtype)
+        clock = self.lifted(targets.timesteps(t, self.settings))
         return 0.5 * (0.2 - x) * (1 + targets.like(clock / 1000, x))
+
+    def lifted(self, t: Tensor) -> Tensor:
+        """Rescaled levels are float32, but the official float64 runs had all their casts lifted to float64."""
+        if not self.settings.rescale_t or self.dtype == torch.float32:
+            return t.to(self.dtype)
+        return (t.double() * self.settings.levels / 1000).round() * (1000 / self.settings.levels)
 
     def denoiser(self, clip: Callable[[Tensor], Tensor] | None = targets.clip_unit) -> Denoiser:
         return targets.denoiser(self.network, self.alpha_bar, self.settings, path=self.path, clip=clip)
