@@ -7,6 +7,7 @@ system's own file. Nothing here reads files or knows a file format.
 from __future__ import annotations
 
 import unicodedata
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -61,11 +62,19 @@ class Stage:
     device: torch.device
 
     def sampling(self, request: Request) -> SamplingSettings:
-        """This stage's sampling with the request's wishes; only the first stage is steered."""
+        """This stage's sampling with the request's wishes; only the first stage is steered.
+
+        A bare number of steps keeps the kind of spacing that the model was set up with.
+        """
+        own = self.settings.sampling
         if self.number:
-            return self.settings.sampling
-        wished = {"steps": request.steps, "guidance": request.guidance, "sampler": request.sampler}
-        return self.settings.sampling.model_copy(update={key: value for key, value in wished.items() if value is not None})
+            return own
+        steps = request.steps
+        if steps is not None and steps.isdigit() and request.sampler in (None, own.sampler):
+            spacing = re.fullmatch(r"(snr|trail)\d+", own.steps)
+            steps = f"{spacing[1]}{steps}" if spacing else steps
+        wished = {"steps": steps, "guidance": request.guidance, "sampler": request.sampler}
+        return own.model_copy(update={key: value for key, value in wished.items() if value is not None})
 
     def words(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Texts encoded and their keys and values projected, once. Shapes: -> {name: [len(texts) ...]}; {} without text."""
