@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -56,6 +57,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str]) -> int:
     """Run the command line; its exit code."""
     terminal = Terminal(debug="--debug" in args)
+    if "_LIMNER_COMPLETE" in os.environ:  # the shell asks what could come next
+        completion.prepare()
     try:
         code: Any = app(list(args), prog_name="limner", standalone_mode=False)
     except typer.TyperException as error:  # a flag or verb that does not fit

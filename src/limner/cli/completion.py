@@ -19,6 +19,13 @@ class Shell(StrEnum):
     fish = "fish"
 
 
+def prepare() -> None:
+    """Make the answers to a shell's questions known; only needed when one asks."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # see below
+
+    completion_init()
+
+
 @verb
 def completion(terminal: Terminal, shell: Annotated[Shell, typer.Argument(help="Whose script to print.")]) -> None:
     """Print the completion script of a shell.
