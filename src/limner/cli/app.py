@@ -27,14 +27,17 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"limner {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def _start(
     context: typer.Context,
-    version: Annotated[bool, option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[bool, option("--version", help="Print the version and stop.", is_eager=True, callback=_version)] = False,
 ) -> None:
-    if version:
-        sys.stdout.write(f"limner {__version__}\n")
-        raise typer.Exit
     context.default_map = settings_files.defaults(context.command)
 
 

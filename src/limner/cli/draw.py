@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ def _loaded(terminal: Terminal, model: str, side: int | None, device: str, dtype
 def _draw(terminal: Terminal, plan: Plan, pipe: Pipe) -> None:
     from limner.recipe import Image
 
+    streams = [pipe.draw(asked) for asked in plan.requests]  # whatever cannot be drawn is refused here, before any is
     kind = str(pipe.dtype).removeprefix("torch.")
     terminal.say(f"{pipe.name} on {pipe.system.device} in {kind}, seed {', '.join(_seeds(plan.requests))}")
     total = sum(steps_of(pipe, asked) for asked in plan.requests)
@@ -94,15 +96,14 @@ def _draw(terminal: Terminal, plan: Plan, pipe: Pipe) -> None:
     drawn: list[Image] = []
     done = 0
     with terminal.bar() as tell:
-        for asked in plan.requests:
-            for item in pipe.draw(asked):
-                if not isinstance(item, Image):
-                    done += 1
-                    tell(item.stage, done, total)
-                    continue
-                path = item.save(plan.out, metadata=plan.metadata)
-                drawn.append(item)
-                terminal.result(str(path), path=str(path), **facts(item))
+        for item in itertools.chain.from_iterable(streams):
+            if not isinstance(item, Image):
+                done += 1
+                tell(item.stage, done, total)
+                continue
+            path = item.save(plan.out, metadata=plan.metadata)
+            drawn.append(item)
+            terminal.result(str(path), path=str(path), **facts(item))
     seconds = time.monotonic() - started
     if plan.grid:
         path = _sheet(plan, drawn)

@@ -160,7 +160,7 @@ class Terminal:
                 self.error(str(error), hint)
                 return error.exit_code
             case MemoryError():
-                return self.failed(MemoryLimitError("the machine has too little memory for this"))
+                return self.failed(MemoryLimitError("too little memory for this"))
             case RuntimeError() if any(words in str(error).lower() for words in _NO_MEMORY):
                 return self.failed(MemoryLimitError(f"too little memory for this ({_first_line(error)})"))
             case OSError():
