@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -159,6 +160,17 @@ def test_the_averaged_network_is_lent_and_given_back(tmp_path: Path) -> None:
             assert all(torch.equal(p, average) for p, average in zip(run.parameters, run.averages[0.9]))
     assert run.network.training
     assert all(torch.equal(p, q) for p, q in zip(run.parameters, before))
+
+
+def test_steps_leave_no_objects_behind(tmp_path: Path) -> None:
+    run = opened(tmp_path, steps=60)
+    counts = []
+    for report in loop.steps(run):
+        if report.step in (20, 58):
+            gc.collect()
+            counts.append(len(gc.get_objects()))
+    assert counts[1] - counts[0] < 38  # not one a step
+    assert all(average.grad_fn is None for averages in run.averages.values() for average in averages)
 
 
 def test_a_wish_ends_the_run_after_the_step_in_hand(tmp_path: Path) -> None:

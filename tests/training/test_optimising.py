@@ -43,6 +43,13 @@ def test_an_average_follows_the_formula() -> None:
             assert average.tolist() == pytest.approx([expected] * 3, rel=1e-5)
 
 
+def test_an_average_keeps_no_graph_of_the_parameters_it_saw() -> None:
+    average, parameter = torch.zeros(3), torch.nn.Parameter(torch.ones(3))
+    optimising.ema_update([average], [parameter], 0.9, 0)
+    assert average.grad_fn is None
+    assert not average.requires_grad
+
+
 def test_the_ramp_of_an_average_ends_at_its_rate() -> None:
     assert optimising.ema_rate(0.999, 0) == pytest.approx(0.1)
     assert optimising.ema_rate(0.999, 10**6) == 0.999

@@ -45,7 +45,8 @@ def clip(gradients: Sequence[Tensor], limit: float) -> float:
     """Scale the gradients in place so that their global norm is at most `limit`; returns the norm before."""
     norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
     if math.isfinite(norm) and norm > limit:
-        torch._foreach_mul_(list(gradients), limit / (norm + 1e-6))
+        with torch.no_grad():
+            torch._foreach_mul_(list(gradients), limit / (norm + 1e-6))
     return norm
 
 
@@ -59,4 +60,5 @@ def ema_rate(rate: float, step: int) -> float:
 
 def ema_update(averages: Sequence[Tensor], parameters: Sequence[Tensor], rate: float, step: int) -> None:
     """average = rate * average + (1 - rate) * parameter, in place (IDDPM's code), with `ema_rate`'s ramp."""
-    torch._foreach_lerp_(list(averages), list(parameters), 1 - ema_rate(rate, step))
+    with torch.no_grad():  # or the averages would grow a graph over all steps
+        torch._foreach_lerp_(list(averages), list(parameters), 1 - ema_rate(rate, step))
