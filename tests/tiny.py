@@ -23,7 +23,7 @@ VOCABULARY = "vocabulary.json"
 _WORDS = ["a red fox", "a blue square above a green circle", "two yellow stars next to a house"]
 
 
-def settings(name: str = "tiny") -> SystemSettings:
+def settings(name: str = "tiny", side: int = 8) -> SystemSettings:
     text = TextSettings(vocabulary=VOCABULARY, rows=300, context=CONTEXT, width=16, depth=1, heads=2)
     small = {"width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 8, "groups": 2, "ranged": False}
     diffusion = DiffusionSettings(levels=50, target="v", variance="fixed_small")
@@ -33,16 +33,16 @@ def settings(name: str = "tiny") -> SystemSettings:
         stages=(
             StageSettings(
                 name="base",
-                network=UNetSettings(side=8, attention=(2,), text=text, **small),
+                network=UNetSettings(side=side, attention=(2,), text=text, **small),
                 diffusion=diffusion,
                 sampling=SamplingSettings(sampler="ddim", steps="4", guidance=2.0),
             ),
             StageSettings(
                 name="upsampler",
-                network=UNetSettings(side=16, attention=(), low_res=True, **small),
+                network=UNetSettings(side=2 * side, attention=(), low_res=True, **small),
                 diffusion=diffusion,
                 sampling=SamplingSettings(sampler="ddpm", steps="3"),
-                low_side=8,
+                low_side=side,
             ),
         ),
     )
@@ -61,9 +61,9 @@ def states(system: SystemSettings, seed: int = 0) -> dict[str, dict[str, torch.T
     return found
 
 
-def save(path: Path, *, seed: int = 0) -> Path:
+def save(path: Path, *, seed: int = 0, side: int = 8) -> Path:
     """The tiny system as a checkpoint folder; another seed gives other weights."""
-    system = settings(path.name)
+    system = settings(path.name, side)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / VOCABULARY
         tokens.train(_WORDS, 300, file)

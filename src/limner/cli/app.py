@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from limner import __version__
-from limner.cli import completion, data, doctor, draw, models, repeat, settings_files, train
+from limner.cli import bench, completion, data, doctor, draw, evaluate, models, repeat, settings_files, train
 from limner.cli.flags import option
 from limner.cli.terminal import Terminal
 from limner.errors import LimnerError
@@ -47,6 +47,8 @@ app.command("train")(train.train)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="eval")
+app.command("bench")(bench.bench)
 app.command("reproduce")(repeat.reproduce)
 app.command("doctor")(doctor.doctor)
 app.command("completion")(completion.completion)

@@ -69,6 +69,11 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 }
 
 
+def common_names() -> tuple[str, ...]:
+    """Names of the parameters that `verb` adds."""
+    return tuple(_COMMON)
+
+
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """The function as a command: with the common flags, given its Terminal first, its failures said and coded."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]

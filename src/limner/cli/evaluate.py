@@ -1,0 +1,168 @@
+"""`limner eval`: does a model follow its words, and how far are its pictures from real ones."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.flags import Device, Dtype, Precision, Settings, option, verb
+from limner.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from limner import Pipe
+    from limner.config import Frozen
+    from limner.evaluation.drawing import Wishes
+
+app = typer.Typer(help="Measure a model: does it follow its words, how far is it from real pictures.", no_args_is_help=True)
+
+Model = Annotated[str, option("--model", "-m", help="A model's name or checkpoint folder.")]
+Seed = Annotated[int, option("--seed", "-s", help="Of the drawings; picture k has number k under it.")]
+Steps = Annotated[str | None, option("--steps", help="Of the first stage, instead of the model's own.")]
+Guidance = Annotated[float | None, option("--guidance", "--cfg", help="Of the first stage, instead of the model's own.")]
+Sampler = Annotated[str | None, option("--sampler", help="Of the first stage, instead of the model's own.")]
+Batch = Annotated[int, option("--batch", help="Pictures drawn at a time.", min=1)]
+Stages = Annotated[int | None, option("--stages", help="Judge what comes out after so many stages.", min=1)]
+Report = Annotated[Path | None, option("--out", "-o", help="Also write the whole result to this JSON file.")]
+Data = Annotated[str, typer.Argument(help="The training set: emoji:FOLDER, shapes, a folder, ...", show_default=False)]
+
+
+class Against(StrEnum):
+    """Which real pictures a distance is taken to."""
+
+    held_out = "held_out"
+    views = "views"
+
+
+@app.command("shapes")
+@verb
+def shapes(
+    terminal: Terminal,
+    *,
+    model: Model = "glide-shapes",
+    n: Annotated[int, option("-n", help="How many unseen captions.", min=1)] = 500,
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    batch: Batch = 25,
+    stages: Stages = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+    out: Report = None,
+) -> None:
+    """Scene accuracy: captions of shapes never trained on are drawn, and each picture is read back exactly."""
+    from limner.evaluation import shapes as measure
+
+    pipe = _loaded(model, device, dtype, settings)
+    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    with terminal.bar() as tell:
+        found = measure.evaluate(pipe.system, wishes, n=n, progress=lambda done, of: tell("shapes", done, of))
+    lines = [f"scene accuracy {found.accuracy}"]
+    lines += [f"  {count} shape{'s' if count > 1 else ''}: {share}" for count, share in found.by_shapes.items()]
+    lines += [f"  wrong first: {name} {count}" for name, count in found.failures.items()]
+    _say(terminal, "\n".join(lines), found, out)
+
+
+@app.command("emoji")
+@verb
+def emoji(
+    terminal: Terminal,
+    data: Data,
+    *,
+    model: Model = "glide-emoji",
+    n: Annotated[int, option("-n", help="How many pictures of each of the two lists.", min=1)] = 200,
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    batch: Batch = 25,
+    stages: Stages = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+    out: Report = None,
+) -> None:
+    """Concept accuracy: is what was asked for among the five nearest concepts, in styles seen and unseen."""
+    from limner.data.emoji import EmojiSource
+    from limner.data.source import open_source
+    from limner.errors import DataError
+    from limner.evaluation import emoji as measure
+    from limner.evaluation import features
+
+    source = open_source(data)
+    if not isinstance(source, EmojiSource):
+        raise DataError(f"{data}: concepts are known of emoji folders only; build one with `limner data build emoji`")
+    net = features.efficientnet()
+    pipe = _loaded(model, device, dtype, settings)
+    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    with terminal.bar() as tell:
+        found = measure.evaluate(pipe.system, source, net, wishes, n=n, progress=tell)
+    rows = (("seen", found.seen), ("unseen style", found.unseen_style), ("real, unseen style", found.real_unseen_style))
+    lines = [f"{name}: top-1 {named.top_1}, top-5 {named.top_5}" for name, named in rows]
+    _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, out)
+
+
+@app.command("frechet")
+@verb
+def frechet(
+    terminal: Terminal,
+    data: Data,
+    *,
+    model: Model = "glide-emoji",
+    n: Annotated[int, option("-n", help="How many pictures.", min=2)] = 500,
+    against: Annotated[
+        Against, option("--against", help="Real pictures: the held-out split, or training views.")
+    ] = Against.held_out,
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    batch: Batch = 25,
+    stages: Stages = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+    out: Report = None,
+) -> None:
+    """The Frechet distance of drawings to real pictures, beside that of other real pictures: figures compare with it only."""
+    from limner.data.source import open_source
+    from limner.evaluation import features
+    from limner.evaluation import frechet as measure
+
+    source, net = open_source(data), features.efficientnet()
+    pipe = _loaded(model, device, dtype, settings)
+    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    with terminal.bar() as tell:
+        found = measure.evaluate(pipe.system, source, net, wishes, n=n, against=against.value, progress=tell)
+    text = f"distance {found.distance:.3f} of {found.n} drawings to {found.n_real} real pictures ({found.against})"
+    _say(terminal, f"{text}\nfloor {found.floor:.3f} of {found.n_floor} other real pictures", found, out)
+
+
+def _loaded(model: str, device: str, dtype: Dtype, settings: list[str] | None) -> Pipe:
+    import limner
+
+    return limner.load(model, device=device, dtype=dtype.value, settings=settings or ())
+
+
+def _wishes(**wished: Any) -> Wishes:
+    from limner.config import parse
+    from limner.evaluation.drawing import Wishes
+
+    return parse(Wishes, wished, where="eval")
+
+
+def _say(terminal: Terminal, text: str, found: Frozen, out: Path | None) -> None:
+    from limner.config import dump
+    from limner.errors import LimnerError
+
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(dump(found), encoding="utf-8")
+        except OSError as error:
+            raise LimnerError(f"{out}: cannot be written ({error.strerror or error})") from None
+    terminal.result(text, **found.model_dump(mode="json"))
