@@ -136,8 +136,8 @@ def test_quartiles_of_t_hold_every_view_and_their_losses(tmp_path: Path) -> None
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
-    losses = [report.loss for report in trained(opened(tmp_path, steps=100, lr=3e-3, batch=8))]
-    assert sum(losses[-15:]) < 0.75 * sum(losses[:15])
+    losses = [report.loss for report in trained(opened(tmp_path, steps=60, lr=3e-3, batch=8))]
+    assert sum(losses[-15:]) < 0.85 * sum(losses[:15])
 
 
 def test_the_averages_are_those_of_the_weights_seen(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ def test_the_averaged_network_is_lent_and_given_back(tmp_path: Path) -> None:
 
 
 def test_steps_leave_no_objects_behind(tmp_path: Path) -> None:
-    run = opened(tmp_path, steps=60)
+    run = opened(tmp_path, steps=30)
     counts = []
     for report in loop.steps(run):
-        if report.step in (20, 58):
+        if report.step in (10, 28):
             gc.collect()
             counts.append(len(gc.get_objects()))
-    assert counts[1] - counts[0] < 38  # not one a step
+    assert counts[1] - counts[0] < 18  # not one a step
     assert all(average.grad_fn is None for averages in run.averages.values() for average in averages)
 
 
