@@ -191,7 +191,18 @@ def test_a_picture_that_is_none(limner: Limner) -> None:
 
 def test_an_output_folder_that_cannot_be_made_is_said_before_drawing(drawn: Limner) -> None:
     Path("file").write_text("", encoding="utf-8")
-    check(drawn("fox", "-o", "file/{seed}.png"), 1, "file: cannot be made")
+    check(drawn("fox", "-o", "file/{seed}.png"), 1, "file: cannot be written, ", "is a file")
+
+
+def test_a_failure_leaves_no_empty_folder(limner: Limner) -> None:
+    assert limner("draw", "fox", "-m", "none", "-o", "new/").code == 3
+    assert not Path("new").exists()
+
+
+def test_a_folder_of_shapes_appears_whole_or_not_at_all(limner: Limner) -> None:
+    Path("file").write_text("", encoding="utf-8")
+    check(limner("data", "build", "shapes", "--out", "file/shapes", "-n", "2"), 4, "file/shapes: cannot be written")
+    assert [path.name for path in Path().iterdir()] == ["file"]
 
 
 def test_a_full_disk_leaves_nothing_behind(tiny: Path) -> None:

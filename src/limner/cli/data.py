@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,18 +65,25 @@ def build_shapes(
 
     from limner.data.source import open_source
     from limner.errors import DataError
-    from limner.recipe import write_new
 
     if out.exists():
         raise DataError(f"{out}: is in the way; remove it or choose another folder")
     source = open_source("shapes")
-    with terminal.bar() as tell:
-        for k in range(count):
-            view = source.view(k, side, seed)
-            name = out / f"{k:06}.png"
-            write_new(name, _png(PIL.Image.fromarray(view.image)))
-            write_new(name.with_suffix(".txt"), f"{view.caption}\n".encode())
-            tell("shapes", k + 1, count)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        with terminal.bar() as tell:
+            for k in range(count):
+                view = source.view(k, side, seed)
+                PIL.Image.fromarray(view.image).save(partial / f"{k:06}.png")
+                (partial / f"{k:06}.txt").write_text(f"{view.caption}\n", encoding="utf-8")
+                tell("shapes", k + 1, count)
+        partial.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}); nothing was left behind") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     terminal.result(str(out), folder=str(out), pictures=count)
 
 
@@ -120,11 +128,3 @@ def _told(value: Any) -> str:
 
 def _counts(pictures: dict[str, int]) -> str:
     return ", ".join(f"{style} {count}" for style, count in pictures.items())
-
-
-def _png(picture: Any) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,8 +94,8 @@ def _draw(terminal: Terminal, plan: Plan, pipe: Pipe) -> None:
     terminal.say(f"{pipe.name} on {pipe.system.device} in {kind}, seed {', '.join(_seeds(plan.requests))}")
     total = sum(steps_of(pipe, asked) for asked in plan.requests)
     started = time.monotonic()
-    drawn: list[Image] = []
-    done = 0
+    kept: list[Image] = []  # for the sheet; a thousand pictures are not held for nothing
+    done = drawn = 0
     with terminal.bar() as tell:
         for item in itertools.chain.from_iterable(streams):
             if not isinstance(item, Image):
@@ -102,13 +103,14 @@ def _draw(terminal: Terminal, plan: Plan, pipe: Pipe) -> None:
                 tell(item.stage, done, total)
                 continue
             path = item.save(plan.out, metadata=plan.metadata)
-            drawn.append(item)
+            drawn += 1
+            kept += [item] if plan.grid else []
             terminal.result(str(path), path=str(path), **facts(item))
     seconds = time.monotonic() - started
     if plan.grid:
-        path = _sheet(plan, drawn)
-        terminal.result(str(path), path=str(path), grid=len(drawn))
-    terminal.say(f"{len(drawn)} picture{'s' if len(drawn) != 1 else ''} in {seconds:.1f} s")
+        path = _sheet(plan, kept)
+        terminal.result(str(path), path=str(path), grid=drawn)
+    terminal.say(f"{drawn} picture{'s' if drawn != 1 else ''} in {seconds:.1f} s")
 
 
 def facts(image: Image) -> dict[str, object]:
@@ -163,12 +165,12 @@ def pattern(out: str, first: Request, model: str) -> str:
         prompt=first.prompt, model=Path(model).name, config_hash="", seed=first.seed, stages=(), width=1, height=1
     )
     folder = recipe.file_name(chosen, some).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         from limner.errors import LimnerError
 
-        raise LimnerError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from None
+        why = "is not to be written to" if there.is_dir() else "is a file"
+        raise LimnerError(f"{folder}: cannot be written, {there} {why}; choose another --out")
     return chosen
 
 
