@@ -169,6 +169,14 @@ def test_styles_and_groups_choose_a_part_of_the_folder(emoji_folder: Path, every
     assert source.name.endswith("?styles=flat,3d&groups=animals-nature")
 
 
+def test_a_subgroup_is_a_group_too(emoji_folder: Path, everything_trains: None) -> None:
+    every = emoji.open_emoji(str(emoji_folder))
+    subgroup = every.pictures[0].concept.subgroup
+    source = emoji.open_emoji(f"{emoji_folder}?groups={subgroup}")
+    assert {p.concept.subgroup for p in source.pictures} == {subgroup}
+    assert len(source.pictures) == sum(p.concept.subgroup == subgroup for p in every.pictures)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -179,6 +179,7 @@ def split(concept: str, style: str) -> Part:
 def open_emoji(rest: str) -> EmojiSource:
     """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto&groups=food-drink", given what follows the colon.
 
+    A group is one of Unicode's groups (food-drink) or subgroups (food-fruit) of emoji.
     Raises: DataError when the folder is not a built one or a style or group is not in it.
     """
     folder, _, query = rest.partition("?")
@@ -208,7 +209,7 @@ class EmojiSource:
         there = list(dict.fromkeys(p.style for p in every))
         for kind, wanted, have in (
             ("style", styles, there),
-            ("group", groups, list(dict.fromkeys(p.concept.group for p in every))),
+            ("group", groups, list(dict.fromkeys(name for p in every for name in (p.concept.group, p.concept.subgroup)))),
         ):
             missing = [name for name in wanted if name not in have]
             if missing:
@@ -219,7 +220,10 @@ class EmojiSource:
         self.name = f"emoji:{folder}" + (f"?{'&'.join(options)}" if options else "")
         # All of the folder's, so that a vocabulary made here serves every choice of styles and groups.
         self.concepts = tuple(dict.fromkeys(p.concept for p in every))
-        self.pictures = tuple(p for p in every if p.style in (styles or there) and (not groups or p.concept.group in groups))
+        within = frozenset(groups)
+        self.pictures = tuple(
+            p for p in every if p.style in (styles or there) and (not within or {p.concept.group, p.concept.subgroup} & within)
+        )
         self.train = tuple(p for p in self.pictures if split(p.concept.key, p.style) == "train")
         if not self.train:
             raise DataError(f"{folder}: holds no picture to train on")
