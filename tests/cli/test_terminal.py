@@ -82,7 +82,12 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
 
 def test_ctrl_c_ends_with_130_and_whole_pictures_only(tiny: Path) -> None:
     command = [sys.executable, "-m", "limner", "draw", "fox", "-n", "9999", "--batch", "1", "--model", str(tiny)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def attentive() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background inherit that it is ignored
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=attentive) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
