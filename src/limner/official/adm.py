@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from limner.config import UNetSettings
-from limner.networks.unet import Attention, Block, ResBlock, Resample, UNet
+from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
 from limner.official.layout import Entry
 
 _RES = {
