@@ -17,7 +17,7 @@ CAPTIONS = ["a red square", "a blue circle", "a small green triangle"]
 def test_a_picture_is_the_one_a_person_draws_with_the_same_words_seed_and_number() -> None:
     glide = system(2)
     many = list(drawing.draw(glide, CAPTIONS, Wishes(seed=5)))
-    alone = [one for one in glide.draw(Request(prompt=CAPTIONS[2], seed=5, first=2)) if isinstance(one, Drawn)][0]
+    alone = next(one for one in glide.draw(Request(prompt=CAPTIONS[2], seed=5, first=2)) if isinstance(one, Drawn))
     redrawn = np.asarray(images.rounded(alone.picture[None])[0])
     assert np.abs(many[2].picture.astype(int) - redrawn).max() <= 1
 

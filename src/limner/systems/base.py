@@ -137,13 +137,17 @@ def run_each(
     """
     network = stage.settings.network
     path = schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)
-    scale = sampling.guidance if null else 1.0
-    guided = guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale, cond, null)
-    denoise = targets.denoiser(guided, stage.alpha_bar, stage.settings.diffusion, path=path)
+    net = guided(stage, sampling.guidance, cond, null)
+    denoise = targets.denoiser(net, stage.alpha_bar, stage.settings.diffusion, path=path)
     shape = (network.channels, network.side, network.side)
     x_T = noise.batch(shape, seed=seed, indices=indices, stage=stage.number, step=noise.FIRST).to(stage.device)
     draws = noise.draws(x_T, seed=seed, indices=indices, stage=stage.number)
     return sampler(sampling)(denoise, stage.alpha_bar, sampling.temperature * x_T, path, draws)
+
+
+def guided(stage: Stage, scale: float, cond: Mapping[str, Tensor], null: Mapping[str, Tensor]) -> targets.Network:
+    """The stage's network bound to its conditions: one call for both halves, one half alone when there is no null."""
+    return guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale if null else 1.0, cond, null)
 
 
 def count_steps(stage: Stage, sampling: SamplingSettings) -> int:
