@@ -61,9 +61,9 @@ def emoji_folder(path: Path, concepts: int = 60) -> Path:
     return path
 
 
-def emoji(path: Path, styles: Sequence[str] = ()) -> EmojiSource:
+def emoji(path: Path, styles: Sequence[str] = (), concepts: int = 60) -> EmojiSource:
     """The folder, opened; it holds pairs and concepts that are not trained on."""
-    return EmojiSource(emoji_folder(path) if not path.exists() else path, styles)
+    return EmojiSource(emoji_folder(path, concepts) if not path.exists() else path, styles)
 
 
 def mean_colour(pictures: Sequence[Pixels]) -> Array:
