@@ -22,7 +22,6 @@ from limner.diffusion import noise, samplers, schedules, targets
 from limner.errors import UnsupportedError
 from limner.evaluation import machine, reference
 from limner.evaluation.machine import Machine
-from limner.networks import int8
 from limner.networks.unet import UNet
 from limner.systems import base
 from limner.systems.base import Stage
@@ -172,10 +171,7 @@ def _stage(
         ready = net.to(device).eval().requires_grad_(False)
         return Stage(number, settings, ready, tokenizer, schedules.of(settings.diffusion), device)
     dtype = torch.float32 if variant == "float32" else torch.bfloat16
-    made = base.stage(number, settings, net, tokenizer, device=device, dtype=dtype)
-    if variant == "int8":
-        int8.quantise(made.net)
-    return made
+    return base.stage(number, settings, net, tokenizer, device=device, dtype=dtype, integers=variant == "int8")
 
 
 def _step(stage: Stage, variant: Variant) -> Job:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limner.errors import UnsupportedError
 from limner.networks.unet import ResBlock, UNet
 
-_LEVELS = 255
+_LEVELS = 253  # of 255: narrow types may round the factor and the largest value up
 _NARROW = 32  # convolutions of fewer input channels stay as they are: they cost little and see the picture itself
 
 
@@ -45,16 +45,18 @@ class Int8Conv(nn.Module):
 
 
 def rounded(x: Tensor) -> tuple[Tensor, float, int]:
-    """x as (whole - zero) * scale with whole numbers 0..255; zero itself is kept exactly.
+    """x as (whole - zero) * scale with whole numbers in 0..255; zero itself is kept exactly.
 
     Shapes: [...] -> [...] uint8.
     """
     low, high = (float(end) for end in torch.aminmax(x.permute(0, 2, 3, 1)))  # in the order of memory, else it copies
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = max(high - low, 1e-12) / _LEVELS
-    zero = round(-low / scale)
-    shifted = torch.add(torch.full((), float(zero), dtype=x.dtype), x, alpha=1 / scale)
-    return shifted.round_().clamp_(0, _LEVELS).to(torch.uint8), scale, zero
+    # The kernel rounds its factor to the type of x: rounded here, the factor and the scale agree.
+    most = torch.finfo(x.dtype).max / 1024
+    factor = float(torch.tensor(min(_LEVELS / max(high - low, 1e-12), most), dtype=x.dtype))
+    zero = round(-low * factor)
+    shifted = torch.add(torch.tensor(float(zero), dtype=x.dtype), x, alpha=factor)
+    return shifted.round_().to(torch.uint8), 1 / factor, zero
 
 
 def available() -> bool:

@@ -5,6 +5,7 @@ No network is put together here (see `unet.py`, `transformer.py`), and nothing h
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ class GroupNorm(nn.GroupNorm):
     """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with _as_given(x):
             return F.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
 
 
@@ -41,8 +42,14 @@ class LayerNorm(nn.LayerNorm):
     """Layer norm that keeps the input's dtype; the kernels sum in float32 whatever that is."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with _as_given(x):
             return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
+
+
+def _as_given(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Autocast off, where it is on: entering its context costs as much as a small norm."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
 
 def _affine(norm: nn.GroupNorm | nn.LayerNorm, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ It knows pictures, steps and conditions as tensors. Official key names are mappe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -190,8 +191,8 @@ class UNet(nn.Module):
         h = self._inputs(x, cond)
         if s.patch > 1:
             h = F.pixel_unshuffle(h, s.patch)
-        h = self.stem(h.to(self.stem.weight.dtype))
-        texts = iter([cond.get(f"text.{n}") for n in range(len(self.attentions()))])
+        h = self.stem(h.to(self.stem.weight.dtype, memory_format=_layout(self.stem.weight)))
+        texts = (cond.get(f"text.{n}") for n in itertools.count())  # one for each attention layer
         h, skips = self._descend(h, emb, texts)
         for layer in self.middle:
             h = layer(h, next(texts)) if isinstance(layer, Attention) else layer(h, emb)
@@ -270,6 +271,11 @@ def input_channels(settings: UNetSettings) -> int:
 def output_channels(settings: UNetSettings) -> int:
     """Channels of the raw output, before `patch`."""
     return settings.channels * (2 if settings.ranged else 1)
+
+
+def _layout(weight: Tensor) -> torch.memory_format:
+    """How the pictures of a convolution should lie: as its weights do. Pixel-unshuffle forgets it."""
+    return torch.channels_last if weight.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 def _needed(cond: Cond, name: str) -> Tensor:

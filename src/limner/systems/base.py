@@ -19,6 +19,7 @@ from torch import Tensor
 from limner.config import Frozen, SamplerName, SamplingSettings, StageSettings
 from limner.diffusion import guidance, noise, samplers, schedules, targets
 from limner.errors import ConfigError, InputError, ShapeError
+from limner.networks import int8, packed
 from limner.networks.unet import UNet
 from limner.tokens import Tokenizer
 
@@ -91,13 +92,25 @@ class Stage:
 
 
 def stage(
-    number: int, settings: StageSettings, net: UNet, tokenizer: Tokenizer | None, *, device: torch.device, dtype: torch.dtype
+    number: int,
+    settings: StageSettings,
+    net: UNet,
+    tokenizer: Tokenizer | None,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    integers: bool = False,
 ) -> Stage:
-    """Make a network ready to sample on a device: evaluation mode, its type, channels last."""
+    """Make a network ready to sample on a device: evaluation mode, its type, channels last, its weights packed.
+
+    `integers` makes the convolutions of its residual blocks work in 8-bit integers.
+    Raises: UnsupportedError when this machine has no 8-bit units.
+    """
     net = net.to(device).eval().requires_grad_(False)
     if dtype != torch.float32:
         net.cast(dtype)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    packed.pack(int8.quantise(net) if integers else net)
     return Stage(number, settings, net, tokenizer, schedules.of(settings.diffusion), device)
 
 
