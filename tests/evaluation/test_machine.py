@@ -34,9 +34,19 @@ def test_the_peak_is_that_since_the_reset() -> None:
     assert high - low > 200
 
 
+def test_what_is_held_grows_by_what_is_kept() -> None:
+    before = machine.held_mb(CPU)
+    if not before:
+        pytest.skip("this system does not tell what is held")
+    block = torch.ones(64 * 2**20)  # 256 MB
+    assert machine.held_mb(CPU) - before > 200
+    del block
+
+
 def test_a_system_without_tables_tells_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_table", lambda path: {})
     assert machine.peak_mb(CPU) is None
+    assert machine.held_mb(CPU) == 0
     assert machine.here(CPU).memory_gb is None
     assert machine.processor()
 

@@ -57,7 +57,7 @@ class Timing(Frozen):
     slowest: float
     rounds: int
     once: float  # seconds a picture spent before the loop; 0 where the time holds them
-    peak_mb: float | None
+    peak_mb: float | None  # above what the process held before: this variant's weights and work
     ratio: float  # the reference's median divided by this
     error: float  # |output - reference| / |reference|
     levels: float | None  # mean difference of finished pictures in steps of 0..255; None: none is finished
@@ -114,7 +114,7 @@ def one_step(
     def made(variant: Variant) -> Job:
         return _step(_stage(0, settings, made_up(settings), variant, device, _tokenizer(settings)), variant)
 
-    return _case(name, what, _parameters([settings]), made, variants, rounds, progress)
+    return _case((name, what, _parameters([settings])), made, variants, device, rounds, progress)
 
 
 def pictures(
@@ -135,9 +135,8 @@ def pictures(
         f"{base.count_steps(stage, stage.settings.sampling)} {stage.settings.sampling.sampler}" for stage in stages
     )
     what = f"{n} whole {stages[-1].settings.network.side} px picture{'s' * (n > 1)}, {steps} steps"
-    return _case(
-        system.settings.name, what, _parameters([stage.settings for stage in stages]), made, variants, rounds, progress
-    )
+    about = (system.settings.name, what, _parameters([stage.settings for stage in stages]))
+    return _case(about, made, variants, system.device, rounds, progress)
 
 
 def made_up(settings: StageSettings) -> UNet:
@@ -229,18 +228,19 @@ def _cascade(stages: Sequence[Stage], variant: Variant, n: int) -> Tensor:
 
 
 def _case(
-    name: str,
-    what: str,
-    parameters: int,
+    about: tuple[str, str, int],
     made: Callable[[Variant], Job],
     variants: Sequence[Variant],
+    device: torch.device,
     rounds: int,
     progress: Progress,
 ) -> Case:
+    name, what, parameters = about
     timings: list[Timing] = []
     expected: Tensor | None = None
     for variant in dict.fromkeys(("reference", *variants)):
         progress(f"{name}: {LABELS[variant]}")
+        held = machine.held_mb(device)
         try:
             job = made(variant)
         except UnsupportedError as error:
@@ -249,9 +249,9 @@ def _case(
         with torch.no_grad():
             timing, output = _timed(job, variant, rounds, timings[0].seconds if timings else None, expected)
         expected = output if expected is None else expected
-        timings.append(timing)
+        peak = None if timing.peak_mb is None else timing.peak_mb - held
+        timings.append(timing.model_copy(update={"peak_mb": peak}))
         del job
-        gc.collect()
     return Case(name=name, what=what, parameters=parameters, timings=tuple(timings))
 
 

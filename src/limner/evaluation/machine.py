@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 from importlib import metadata
@@ -83,6 +85,17 @@ def peak_mb(device: torch.device) -> float | None:
         return torch.cuda.max_memory_allocated(device) / 2**20
     found = _table(Path("/proc/self/status")).get("VmHWM", "").split()
     return int(found[0]) / 1024 if found else None
+
+
+def held_mb(device: torch.device) -> float:
+    """What is held now, after giving back what is not used: the base that a peak rises from. 0 where it is not told."""
+    gc.collect()
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 2**20
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # only the C library of Linux keeps memory back like this
+        ctypes.CDLL(None).malloc_trim(0)
+    found = _table(Path("/proc/self/status")).get("VmRSS", "").split()
+    return int(found[0]) / 1024 if found else 0.0
 
 
 def _memory_gb() -> float | None:
