@@ -47,8 +47,13 @@ def same(a: list[Image], b: list[Image]) -> bool:
 
 
 def close(a: Image, b: Image) -> bool:
-    """Equal but for the last bits of sums, which depend on how many pictures share a batch."""
-    return int(np.abs(pixels(a) - pixels(b)).max()) <= 1
+    """Equal but for the last bits of sums, which depend on how many pictures share a batch.
+
+    Between two stages a picture is rounded to 8 bits: a last bit may tip one pixel of the small picture over, and the next
+    stage shows that in the few pixels it grows into. Other noise would differ everywhere.
+    """
+    gap = np.abs(pixels(a) - pixels(b))
+    return int(gap.max()) <= 8 and float((gap > 1).mean()) < 1e-3
 
 
 def drawing_twice_gives_the_same(system: System, scratch: Path) -> None:
