@@ -75,7 +75,7 @@ def describe(folder: Path, *, bundled: bool = False) -> Entry:
         return Entry(
             folder.name, folder, "", "", size, (), bundled, f"config.json cannot be used: {str(error).splitlines()[0]}"
         )
-    missing = [stage.name for stage in settings.stages if not (folder / f"{stage.name}.safetensors").is_file()]
+    missing = [name for name in settings.networks() if not (folder / f"{name}.safetensors").is_file()]
     problem = f"weights are missing: {', '.join(missing)}" if missing else ""
     return Entry(folder.name, folder, settings.summary, settings.licence, size, _verbs(settings), bundled, problem)
 

@@ -56,7 +56,7 @@ def save_folder(
     Raises: CheckpointError when `path` is something other than a checkpoint or a stage has no weights; LimnerError when the
         disk refuses.
     """
-    names = [stage.name for stage in settings.stages]
+    names = list(settings.networks())
     _check_names([*names, *(files or {})])
     if sorted(names) != sorted(states):
         raise CheckpointError(f"{path}: the system has stages {_said(names)}, but weights came for {_said(list(states))}")
@@ -92,7 +92,7 @@ def read_folder(path: Path) -> Folder:
     settings = _settings(path / "config.json")
     wanted = _sums(path / SUMS)
     folder = Folder(settings, path, {})
-    for name in sorted({f"{stage.name}.safetensors" for stage in settings.stages} | set(wanted)):
+    for name in sorted({f"{name}.safetensors" for name in settings.networks()} | set(wanted)):
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"{file}: missing from the checkpoint; fetch or export the folder again")

@@ -11,7 +11,7 @@ from limner import catalog, weights
 from limner.cli.terminal import Terminal
 from limner.config import StageSettings, UNetSettings
 from limner.diffusion import schedules
-from limner.networks.unet import hollow
+from limner.networks.building import build, hollow
 from limner.systems import base, drawing
 from limner.systems.base import Dtype, Request
 
@@ -64,7 +64,7 @@ def say(terminal: Terminal, plan: Facts, out: str) -> None:
 def _stage(stage: StageSettings, asked: Request | None, kind: torch.dtype, batch: int) -> Facts:
     wished = {} if asked is None else {"steps": asked.steps, "guidance": asked.guidance, "sampler": asked.sampler}
     sampling = stage.sampling.model_copy(update={key: value for key, value in wished.items() if value is not None})
-    count = sum(p.numel() for p in hollow(stage.network).parameters())
+    count = sum(p.numel() for p in hollow(build, stage.network).parameters())
     alpha_bar = schedules.of(stage.diffusion)
     guided = 2 if sampling.guidance != 1 and stage.network.text is not None else 1
     return {

@@ -6,13 +6,12 @@ It knows pictures, steps and conditions as tensors. Official key names are mappe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from limner.config import UNetSettings
 from limner.errors import InputError, ShapeError
@@ -231,30 +230,6 @@ class UNet(nn.Module):
             low = _needed(cond, "low_res").to(x.dtype)
             parts.append(F.interpolate(low, x.shape[-2:], mode="bilinear", align_corners=False))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-class _Uninitialised(TorchFunctionMode):
-    """Leaves meta tensors alone: torch would import its compiler, a whole second, to fill nothing with random numbers."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = kwargs or {}
-        if func is nn.init.normal_:
-            return named["tensor"]
-        if func is Tensor.mul:
-            return args[0]
-        return torch.empty(*args, **named) if func is torch.randn else func(*args, **named)
-
-
-def hollow(settings: UNetSettings) -> UNet:
-    """The network on the meta device: shapes and names without weights, at once and whatever its size."""
-    with torch.device("meta"), _Uninitialised():
-        return UNet(settings)
 
 
 def resample(x: Tensor, resampling: Resampling) -> Tensor:

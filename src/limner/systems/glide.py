@@ -15,7 +15,8 @@ from torch import Tensor
 
 from limner import tokens, weights
 from limner.config import SystemSettings
-from limner.networks.unet import UNet, hollow
+from limner.networks.building import hollow
+from limner.networks.unet import UNet
 from limner.systems import base
 from limner.systems.base import Dtype, Progress, Request, Stage
 
@@ -97,7 +98,7 @@ def open_folder(folder: weights.Folder, *, device: str = "auto", dtype: Dtype = 
     place = base.pick_device(device)
     stages = []
     for number, settings in enumerate(folder.settings.stages):
-        net = hollow(settings.network)
+        net = hollow(UNet, settings.network)
         weights.load_state(net, folder.weights(settings.name), device=place)
         text = settings.network.text
         tokenizer = None if text is None else tokens.load(text.vocabulary, folder.path)

@@ -1,0 +1,103 @@
+"""Systems, stages and training recipes: what a checkpoint's `config.json` and a preset hold."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from limner.config.networks import NetworkSettings, UNetSettings
+from limner.config.settings import Frozen
+
+SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp2m", "euler"]
+
+
+class DiffusionSettings(Frozen):
+    """The noising process a stage was trained with."""
+
+    schedule: Literal["linear", "cosine"] = "cosine"
+    levels: int = Field(1000, ge=2)  # T
+    shift: float = Field(1.0, gt=0)  # > 1: more noise at every level, signal-to-noise divided by shift^2
+    target: Literal["eps", "x0", "v", "previous"] = "eps"
+    variance: Literal["fixed_small", "fixed_large", "learned", "learned_range"] = "learned_range"
+    rescale_t: bool = False  # the network receives t * 1000 / T (improved-diffusion)
+
+
+class SamplingSettings(Frozen):
+    """How a stage is sampled unless the caller says otherwise."""
+
+    sampler: SamplerName = "ddpm"
+    steps: str = Field("100", coerce_numbers_to_str=True)  # a respacing: "100", "ddim25", "10,10,3,2,2", "" = all
+    guidance: float = Field(1.0, ge=0)  # classifier-free guidance scale; 1 = none
+    eta: float = Field(0.0, ge=0, le=1)  # ddim: 0 deterministic, 1 as noisy as ddpm
+    temperature: float = Field(1.0, ge=0)  # scale of the first noise
+
+
+class StageSettings(Frozen):
+    """One network of a cascade with its process and its sampling."""
+
+    name: str
+    network: UNetSettings
+    diffusion: DiffusionSettings = DiffusionSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    low_side: int | None = None  # upsamplers: pixels of the smaller picture
+
+
+class PartSettings(Frozen):
+    """A network of a system that draws nothing itself: a classifier, a tower of CLIP, an autoencoder."""
+
+    name: str
+    network: NetworkSettings
+
+
+class SystemSettings(Frozen):
+    """A whole system: its stages in the order in which a picture passes them, and its other networks."""
+
+    system: Literal["glide"] = "glide"
+    name: str
+    summary: str = ""
+    licence: str = "Apache-2.0"
+    stages: tuple[StageSettings, ...] = ()
+    parts: tuple[PartSettings, ...] = ()
+
+    def networks(self) -> dict[str, NetworkSettings]:
+        """Every network of the system by the name of its weights file: the stages, then the parts."""
+        stages = {stage.name: stage.network for stage in self.stages}
+        return {**stages, **{part.name: part.network for part in self.parts}}
+
+
+class TrainSettings(Frozen):
+    """How one stage is trained; the stage is named, the rest are figures of the recipe."""
+
+    stage: str
+    data: str = ""  # a data source: "shapes", a built folder, a folder of pictures, a manifest, shards
+    batch: int = Field(32, ge=1)  # views a step, over all ranks and accumulations
+    accumulate: int = Field(1, ge=1)  # micro-batches a step and rank
+    steps: int = Field(100_000, ge=1)
+    lr: float = Field(3e-4, gt=0)
+    warmup: int = Field(500, ge=0)  # steps of linear rise
+    decay: Literal["cosine", "constant"] = "cosine"  # to zero at the last step
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema: tuple[float, ...] = (0.999,)  # rates; the last one is what is exported
+    loss: Literal["simple", "hybrid", "rescaled_hybrid", "kl", "rescaled_kl"] = "simple"
+    weighting: Literal["none", "min_snr"] = "none"
+    levels: Literal["uniform", "loss_second_moment"] = "uniform"  # how t is drawn
+    snr_cap: float = Field(5.0, gt=0)  # of min_snr
+    drop_captions: float = Field(0.1, ge=0, le=1)
+    drop_low_res_blur: float = Field(0.5, ge=0, le=1)  # share of views whose low-res condition is not blurred
+    crop: int | None = None  # upsamplers: train on random crops of this many pixels of the target
+    bf16: bool = True  # autocast; norms, softmax and loss stay float32
+    seed: int = 0
+    save_every: int = Field(500, ge=1)  # steps
+    sample_every: int = Field(2000, ge=0)  # steps; 0 = never
+    prompts: tuple[str, ...] = ()  # of the sample grid
+    compile: bool = False
+
+
+class Preset(Frozen):
+    """A named system with the recipe that trains each of its stages."""
+
+    model: SystemSettings
+    training: tuple[TrainSettings, ...] = ()

@@ -1,0 +1,45 @@
+"""Any network from its settings: ready to be trained, or hollow, to be filled from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from limner.config import NetworkSettings
+from limner.networks.unet import UNet
+
+S = TypeVar("S", bound=NetworkSettings)
+M = TypeVar("M", bound=nn.Module)
+
+
+def build(settings: NetworkSettings) -> nn.Module:
+    """The network of these settings, its weights drawn from torch's global stream."""
+    return UNet(settings)
+
+
+def hollow(make: Callable[[S], M], settings: S) -> M:
+    """A network (`make` is its class, or `build`) on the meta device: shapes and names without weights, whatever its size."""
+    with torch.device("meta"), _Uninitialised():
+        return make(settings)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves meta tensors alone: torch would import its compiler, a whole second, to fill nothing with random numbers."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if func is nn.init.normal_:
+            return named["tensor"]
+        if func is Tensor.mul:
+            return args[0]
+        return torch.empty(*args, **named) if func is torch.randn else func(*args, **named)
