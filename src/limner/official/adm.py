@@ -11,6 +11,7 @@ import torch
 from limner.config import UNetSettings
 from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
 from limner.official.layout import Entry
+from limner.official.piece import Piece, Shapes
 
 _RES = {
     "norm_in": "in_layers.0",
@@ -54,6 +55,11 @@ def keys(settings: UNetSettings, *, head_major: bool = True) -> dict[str, Entry]
     if settings.text is not None:
         _text(out, net)
     return out
+
+
+def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
+    """The network of a file with these keys and shapes; None when it is no U-Net of this layout."""
+    return None
 
 
 def _leaf(out: dict[str, Entry], official: str, limner: str) -> None:

@@ -1,0 +1,93 @@
+"""The families of released files, and which of them a file belongs to: told from its keys and shapes, never from its name.
+
+To add a family, write `recognise` in its own file and append a line to FAMILIES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from limner.errors import CheckpointError
+from limner.networks.building import build, hollow
+from limner.official import adm, layout
+from limner.official.piece import Family, Piece, Shapes
+
+__all__ = ["FAMILIES", "Family", "Piece", "Shapes", "expected", "recognise"]
+
+_LISTED = 5
+
+FAMILIES: tuple[Family, ...] = (
+    Family("adm", "adm", adm.recognise, ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")),
+)
+
+
+def recognise(shapes: Shapes, system: str | None = None, *, where: str = "checkpoint") -> tuple[Family, tuple[Piece, ...]]:
+    """The family of a file with these keys and shapes, and the pieces in it; every key and shape fits them.
+
+    `system` leaves only the families that such a system is made of.
+
+    Raises: CheckpointError in one line: the nearest family, and how many keys are missing, extra or misshapen, and which.
+    """
+    families = [family for family in FAMILIES if system in (None, family.system, *family.serves)]
+    refused = ""
+    for family in families:
+        pieces = family.recognise(shapes)
+        if not pieces:
+            continue
+        wrong = _misfit(shapes, expected(pieces))
+        if not wrong:
+            return family, pieces
+        refused = refused or f"{where}: looks like {family.name}, but does not fit: {wrong}"
+    raise CheckpointError(refused or _unknown(shapes, families, system, where))
+
+
+def expected(pieces: Sequence[Piece]) -> dict[str, tuple[int, ...]]:
+    """The official keys and shapes of some pieces, found on the meta device."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for piece in pieces:
+        state = hollow(build, piece.settings.network).state_dict()
+        with torch.device("meta"):
+            official = layout.to_official(state, piece.keys, where=piece.settings.name)
+        shapes |= {key: tuple(tensor.shape) for key, tensor in official.items()}
+    return shapes
+
+
+def _misfit(have: Shapes, want: Shapes) -> str:
+    """What is wrong, in words; nothing when all fits."""
+    kinds = {
+        "missing": sorted(set(want) - set(have)),
+        "extra": sorted(set(have) - set(want)),
+        "misshapen": [
+            f"{key} {list(have[key])} (expected {list(want[key])})" for key in have if key in want and have[key] != want[key]
+        ],
+    }
+    return "; ".join(f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
+
+
+def _unknown(shapes: Shapes, families: Sequence[Family], system: str | None, where: str) -> str:
+    among = f" that a {system} system can be made of" if system else ""
+    if not families:
+        return f"{where}: no family of released files belongs to system {system!r}; have: {', '.join(_systems())}"
+    known = {family.name: sum(key.startswith(family.marks) for key in shapes) for family in families}
+    nearest = max(families, key=lambda family: known[family.name])
+    if not known[nearest.name]:
+        names = ", ".join(family.name for family in families)
+        return f"{where}: its {len(shapes)} keys ({_some(list(shapes))}) are of no family{among}; have: {names}"
+    strange = [key for key in shapes if not key.startswith(nearest.marks)]
+    also = f"; strange to it: {_some(strange)}" if strange else ""
+    lacking = [mark for mark in nearest.marks if not any(key.startswith(mark) for key in shapes)]
+    lacks = f"; it also expects {', '.join(f'{mark}*' for mark in lacking)}" if lacking else ""
+    return (
+        f"{where}: of no family{among}; nearest is {nearest.name}, whose keys "
+        f"{known[nearest.name]} of {len(shapes)} resemble{also}{lacks}"
+    )
+
+
+def _systems() -> list[str]:
+    return sorted({name for family in FAMILIES for name in (family.system, *family.serves)})
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

@@ -1,0 +1,35 @@
+"""What a released file turns out to hold: pieces, each the settings of one network and the map of its keys; and families.
+
+A family's file (`adm.py`) makes pieces; `families.py` asks every family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from limner.config import PartSettings, StageSettings
+from limner.official.layout import KeyMap
+
+Shapes = Mapping[str, tuple[int, ...]]  # official key -> shape, of one file
+
+
+class Piece(NamedTuple):
+    """One network of a released file."""
+
+    settings: StageSettings | PartSettings  # its name is the name of its weights file in the checkpoint folder
+    keys: KeyMap  # official keys, with any prefix they carry in the file, -> places in limner
+
+
+class Family(NamedTuple):
+    """Files of one layout.
+
+    `recognise` looks at the keys and shapes of one file and gives its pieces, or None when the file is not of this family.
+    It may be generous: whether every key and shape fits is checked for all families in one place (`families.recognise`).
+    """
+
+    name: str
+    system: str  # what `SystemSettings.system` becomes
+    recognise: Callable[[Shapes], tuple[Piece, ...] | None]
+    marks: tuple[str, ...]  # beginnings of typical keys, by which the nearest family of an unknown file is named
+    serves: tuple[str, ...] = ()  # other systems that its files may be parts of
