@@ -1,4 +1,4 @@
-"""The pieces the networks share: timestep embedding, norms, attention.
+"""The pieces the networks share: timestep embedding, norms, attention, activations.
 
 No network is put together here (see `unet.py`, `transformer.py`), and nothing here knows what the tensors mean.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
+Activation = Literal["gelu", "quick_gelu"]
 
 
 def timestep_embedding(t: Tensor, width: int, *, period: float = 10_000.0) -> Tensor:
@@ -61,19 +63,34 @@ def _affine(norm: nn.GroupNorm | nn.LayerNorm, x: Tensor) -> tuple[Tensor, Tenso
     return weight, bias
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax(q k^T / sqrt(ch)) v, the softmax in at least float32.
+def quick_gelu(x: Tensor) -> Tensor:
+    """x sigmoid(1.702 x), OpenAI CLIP's approximation of GELU. Shapes: any -> same."""
+    return x * torch.sigmoid(1.702 * x)
 
-    Shapes: q [B H N ch], k and v [B H M ch] -> [B H N ch].
+
+ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
+
+
+def causal_mask(length: int, device: torch.device) -> Tensor:
+    """Every position may look at itself and at what stands before it. Shapes: -> [L L] bool."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax(q k^T / sqrt(ch)) v, the softmax in at least float32; keys where `mask` is False are not seen.
+
+    Shapes: q [B H N ch], k and v [B H M ch], mask bool that broadcasts to [B H N M] -> [B H N ch].
     """
     if torch.is_grad_enabled() and q.device.type == "cpu" and (q.requires_grad or k.requires_grad or v.requires_grad):
         # The fused kernel's backward takes a quarter of a training step on CPU; two plain products do not.
         root = q.shape[-1] ** -0.25  # on both sides, so that narrow types do not overflow
         scores = (q * root) @ (k * root).transpose(-1, -2)  # [B H N M]
         wide = scores if scores.dtype == torch.float64 else scores.float()
+        if mask is not None:
+            wide = wide.masked_fill(~mask, -math.inf)
         out: Tensor = wide.softmax(-1).to(v.dtype) @ v
         return out
-    return F.scaled_dot_product_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
-"""The text transformer of GLIDE (GLIDE section 2.1): bidirectional, pre-LN, one learned vector a pad position.
+"""The pre-LN transformer block of the whole lineage, and GLIDE's text transformer (GLIDE section 2.1).
 
-Tokens come in as numbers; what they spell is `tokens.py`'s business.
+CLIP's towers are in `clip.py`, the captioner in `captioner.py`. Tokens come in as numbers; what they spell is
+`tokens.py`'s business.
 """
 
 from __future__ import annotations
@@ -11,28 +12,54 @@ from torch import Tensor, nn
 
 from limner.config import TextSettings
 from limner.errors import ShapeError
-from limner.networks.layers import LayerNorm, attend, join_heads, split_heads
+from limner.networks.layers import ACTIVATIONS, Activation, LayerNorm, attend, join_heads, split_heads
 
 
 class TextBlock(nn.Module):
-    """Attention and an exact-GELU perceptron, both residual, both behind a layer norm."""
+    """Self-attention and a perceptron, both residual, both behind a layer norm."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(
+        self, width: int, heads: int, *, activation: Activation = "gelu", mlp: float = 4.0, key_bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.activation = ACTIVATIONS[activation]
+        hidden = int(mlp * width)
         self.norm_1 = LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)  # rows ordered [q, k, v][head][ch]
+        # Rows ordered [q, k, v][head][ch].
+        self.qkv = nn.Linear(width, 3 * width) if key_bias else KeysUnbiased(width)
         self.proj = nn.Linear(width, width)
         self.norm_2 = LayerNorm(width)
-        self.fc = nn.Linear(width, 4 * width)
-        self.out = nn.Linear(4 * width, width)
+        self.fc = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Shapes: x [B L D], mask bool that broadcasts to [B H L L] (True = is seen) -> [B L D].
+
+        Without a mask, pads are attended like words (GLIDE has none).
+        """
+        q, k, v = split_heads(self.qkv(self.norm_1(x)), 3, self.heads)
+        return self.after(x, q, k, v, mask)
+
+    def after(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """All that follows the queries, keys and values. Shapes: x [B L D], q [B H L ch], k and v [B H M ch] -> [B L D]."""
+        x = x + self.proj(join_heads(attend(q, k, v, mask)))
+        x = x + self.out(self.activation(self.fc(self.norm_2(x))))
+        return x
+
+
+class KeysUnbiased(nn.Module):
+    """A fused projection to queries, keys and values of which the keys have no bias (GLIDE's noised CLIP)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(2 * width))  # of queries, then of values
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: [B L D] -> [B L D]. Pads are attended like words (GLIDE has no attention mask)."""
-        q, k, v = split_heads(self.qkv(self.norm_1(x)), 3, self.heads)
-        x = x + self.proj(join_heads(attend(q, k, v)))
-        x = x + self.out(F.gelu(self.fc(self.norm_2(x))))
-        return x
+        """Shapes: [B L D] -> [B L 3D]."""
+        of_q, of_v = self.bias.chunk(2)
+        return F.linear(x, self.weight, torch.cat([of_q, torch.zeros_like(of_q), of_v]))
 
 
 class TextTransformer(nn.Module):
