@@ -6,9 +6,9 @@ A family's file (`adm.py`) makes pieces; `families.py` asks every family.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from limner.config import PartSettings, StageSettings
+from limner.config import NetworkSettings, PartSettings, StageSettings
 from limner.official.layout import KeyMap
 
 Shapes = Mapping[str, tuple[int, ...]]  # official key -> shape, of one file
@@ -33,3 +33,6 @@ class Family(NamedTuple):
     recognise: Callable[[Shapes], tuple[Piece, ...] | None]
     marks: tuple[str, ...]  # beginnings of typical keys, by which the nearest family of an unknown file is named
     serves: tuple[str, ...] = ()  # other systems that its files may be parts of
+    layout: Literal["official", "diffusers"] = "official"  # which of the released layouts this is
+    # For networks that were not converted from a file (trained here, or from the other layout): the keys on export, or None.
+    maps: Callable[[NetworkSettings], KeyMap | None] | None = None
