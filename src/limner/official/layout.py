@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     head_major: bool = False  # official rows are [head][part][ch]; limner's are [part][head][ch]
     axes: int = 0  # trailing axes of size 1 that the official tensor has and limner's has not (below 0: the reverse)
     transposed: bool = False  # official [in out] for limner's [out in]
+    lead: int = 0  # leading axes of size 1 that the official tensor has and limner's has not
     slot: tuple[int, int] = (0, 1)  # (which, of how many) equal blocks of rows of limner's tensor this one is
 
 
@@ -45,6 +46,7 @@ def to_limner(state: Mapping[str, Tensor], keys: KeyMap, *, where: str) -> dict[
     for name, entry in keys.items():
         if isinstance(entry, Entry):
             tensor = state[name].transpose(-1, -2) if entry.transposed else state[name]
+            tensor = tensor.flatten(0, entry.lead) if entry.lead else tensor
             tensor = _rows(_axes(tensor, -entry.axes), entry, (entry.heads, entry.parts))
             blocks.setdefault(entry.key, {})[entry.slot[0]] = tensor
     return {key: torch.cat([block[n] for n in sorted(block)]) if len(block) > 1 else block[0] for key, block in blocks.items()}
@@ -65,6 +67,7 @@ def _undone(tensor: Tensor, entry: Entry) -> Tensor:
     which, of = entry.slot
     tensor = tensor.chunk(of)[which] if of > 1 else tensor
     tensor = _axes(_rows(tensor, entry, (entry.parts, entry.heads)), entry.axes)
+    tensor = tensor[(*[None] * entry.lead, ...)]
     return tensor.transpose(-1, -2) if entry.transposed else tensor
 
 
