@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from limner.config import TextSettings, UNetSettings
+from limner.config import ClassifierSettings, TextSettings, UNetSettings
 from limner.errors import CheckpointError
+from limner.networks.classifier import Classifier
 from limner.networks.unet import UNet
 from limner.official import adm, layout
 
-MANIFESTS = sorted((Path(__file__).parents[1] / "golden" / "manifests").glob("*.json"))
+FOLDER = Path(__file__).parents[1] / "golden" / "manifests"
+ALL = sorted(path for mark in ("adm", "improved", "glide_[bpu]") for path in FOLDER.glob(f"{mark}*.json"))
+CLASSIFIERS = [path for path in ALL if path.stem.endswith("classifier")]
+MANIFESTS = [path for path in ALL if path not in CLASSIFIERS]
 MULTIPLIERS: dict[int, tuple[float, ...]] = {64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4)}
 SMALL = UNetSettings(
     side=16,
@@ -69,6 +73,39 @@ def test_every_key_of_a_released_unet_has_its_place_and_shape(path: Path) -> Non
     for name, entry in keys.items():
         assert [*ours[entry.key].shape, *[1] * entry.axes] == manifest["state_dict"][name], name
     assert sum(p.numel() for p in net.parameters()) == manifest["total_parameters"]
+
+
+@pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda path: path.stem)
+def test_every_key_of_a_released_classifier_has_its_place_and_shape(path: Path) -> None:
+    manifest = json.loads(path.read_text())
+    flags = manifest["config"]
+    side = flags["image_size"]
+    own = ClassifierSettings(
+        side=side,
+        width=flags["classifier_width"],
+        multipliers=(0.5, 1, 1, 2, 2, 4, 4) if side == 512 else MULTIPLIERS[side],
+        blocks=flags["classifier_depth"],
+        attention=tuple(side // int(part) for part in flags["classifier_attention_resolutions"].split(",")),
+        pool=flags["classifier_pool"],
+    )
+    with torch.device("meta"):
+        net = Classifier(own)
+        official = layout.to_official(net.state_dict(), adm.classifier_keys(own), where="x")
+    assert {name: [*value.shape] for name, value in official.items()} == manifest["state_dict"]
+    assert sum(p.numel() for p in net.parameters()) == manifest["total_parameters"]
+
+
+@pytest.mark.parametrize("pool", ["attention", "adaptive", "spatial", "spatial_v2"])
+def test_a_classifier_survives_the_way_to_the_official_layout_and_back(pool: str) -> None:
+    own = ClassifierSettings(
+        side=16, width=32, multipliers=(1, 2), blocks=1, attention=(2,), head_width=16, hidden=32, pool=pool, classes=7
+    )
+    torch.manual_seed(0)
+    state = {name: torch.randn(value.shape) for name, value in Classifier(own).state_dict().items()}
+    keys = adm.classifier_keys(own)
+    back = layout.to_limner(layout.to_official(state, keys, where="x"), keys, where="x")
+    assert set(back) == set(state)
+    assert all(torch.equal(back[name], value) for name, value in state.items())
 
 
 @pytest.mark.parametrize("head_major", [True, False])

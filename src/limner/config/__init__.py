@@ -5,7 +5,9 @@ expanded as `config.json`. Overrides are dotted paths: `stages.0.sampling.steps=
 because a preset carries both. Nothing here imports torch.
 """
 
-from limner.config.networks import NetworkSettings, TextSettings, UNetSettings
+from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
+from limner.config.clip import ClipSettings, ResnetSettings, TextTowerSettings, VitSettings
+from limner.config.networks import ClassifierSettings, NetworkSettings, TextSettings, UNetSettings
 from limner.config.preset_files import load_preset, presets
 from limner.config.settings import Frozen, dump, overridden, parse
 from limner.config.systems import (
@@ -18,20 +20,33 @@ from limner.config.systems import (
     SystemSettings,
     TrainSettings,
 )
+from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 __all__ = [
+    "ClassifierSettings",
+    "ClipSettings",
     "DiffusionSettings",
+    "DiscreteDecoderSettings",
+    "DiscreteEncoderSettings",
     "Frozen",
+    "LatentVAESettings",
     "NetworkSettings",
     "PartSettings",
     "Preset",
+    "PriorSettings",
+    "ResnetSettings",
     "SamplerName",
     "SamplingSettings",
     "StageSettings",
+    "StatisticsSettings",
     "SystemSettings",
+    "TextProjectionSettings",
     "TextSettings",
+    "TextTowerSettings",
     "TrainSettings",
     "UNetSettings",
+    "VitSettings",
+    "VqganSettings",
     "dump",
     "load_preset",
     "overridden",

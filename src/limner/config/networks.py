@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
+from limner.config.clip import ClipSettings
 from limner.config.settings import Frozen
+from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 
 class TextSettings(Frozen):
@@ -52,6 +55,8 @@ class UNetSettings(Frozen):
     text: TextSettings | None = None  # text-conditional when set
     low_res: bool = False  # takes a smaller picture, enlarged bilinearly (upsamplers)
     inpaint: bool = False  # takes a masked picture and its mask
+    latent: int = Field(0, ge=0)  # channels of a smaller map that is enlarged to the picture (consistency decoder)
+    time_rows: int | None = None  # steps are rows of a learned table of this length, not sinusoids (consistency decoder)
     patch: int = Field(1, ge=1)  # pixel-unshuffle factor in front of the stem; 1 = as published
 
     @model_validator(mode="after")
@@ -61,4 +66,50 @@ class UNetSettings(Frozen):
         return self
 
 
-NetworkSettings = UNetSettings  # a union told apart by `kind` as soon as there are two
+class ClassifierSettings(Frozen):
+    """A classifier of noisy pictures: the encoder half of the U-Net, its middle, and a pool (ADM section 4)."""
+
+    kind: Literal["classifier"] = "classifier"
+    side: int = Field(64, ge=1)  # pixels of the square picture it is built for
+    channels: int = Field(3, ge=1)
+    width: int = Field(128, ge=1)
+    multipliers: tuple[float, ...] = (1, 2, 3, 4)
+    blocks: int = Field(2, ge=1)  # residual blocks a level
+    attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors at which attention is used
+    heads: int = Field(1, ge=1)  # used when head_width is None
+    head_width: int | None = 64  # channels a head; overrides heads; the attention pool needs it
+    dropout: float = Field(0.0, ge=0, lt=1)
+    scale_shift: bool = True
+    residual_resample: bool = True
+    conv_resample: bool = True
+    groups: int = Field(32, ge=1)
+    classes: int = Field(1000, ge=1)
+    pool: Literal["attention", "adaptive", "spatial", "spatial_v2"] = "attention"
+    hidden: int = Field(2048, ge=1)  # of the spatial pools' perceptron
+
+    @model_validator(mode="after")
+    def _pool_has_heads(self) -> Self:
+        if self.pool == "attention" and self.head_width is None:
+            raise ValueError("the attention pool needs head_width, the channels of a head")
+        return self
+
+    @property
+    def trunk(self) -> UNetSettings:
+        """The U-Net whose encoder and middle it is."""
+        own = self.model_dump(exclude={"kind", "classes", "pool", "hidden"})
+        return UNetSettings.model_validate(own)
+
+
+NetworkSettings = Annotated[
+    UNetSettings
+    | ClassifierSettings
+    | DiscreteEncoderSettings
+    | DiscreteDecoderSettings
+    | LatentVAESettings
+    | VqganSettings
+    | PriorSettings
+    | StatisticsSettings
+    | TextProjectionSettings
+    | ClipSettings,
+    Field(discriminator="kind"),
+]

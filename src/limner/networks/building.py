@@ -9,8 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from limner.config import NetworkSettings
+from limner.config import (
+    ClassifierSettings,
+    ClipSettings,
+    DiscreteDecoderSettings,
+    DiscreteEncoderSettings,
+    LatentVAESettings,
+    NetworkSettings,
+    PriorSettings,
+    StatisticsSettings,
+    TextProjectionSettings,
+    UNetSettings,
+    VqganSettings,
+)
+from limner.networks.classifier import Classifier
+from limner.networks.clip import Clip
+from limner.networks.diffusion_prior import DiffusionPrior
+from limner.networks.discrete_vae import DiscreteDecoder, DiscreteEncoder
+from limner.networks.embedding_statistics import EmbeddingStatistics
+from limner.networks.latent_vae import LatentVAE
+from limner.networks.text_projection import TextProjection
 from limner.networks.unet import UNet
+from limner.networks.vqgan import VqganDecoder
 
 S = TypeVar("S", bound=NetworkSettings)
 M = TypeVar("M", bound=nn.Module)
@@ -18,7 +38,27 @@ M = TypeVar("M", bound=nn.Module)
 
 def build(settings: NetworkSettings) -> nn.Module:
     """The network of these settings, its weights drawn from torch's global stream."""
-    return UNet(settings)
+    match settings:
+        case UNetSettings():
+            return UNet(settings)
+        case ClassifierSettings():
+            return Classifier(settings)
+        case ClipSettings():
+            return Clip(settings)
+        case DiscreteEncoderSettings():
+            return DiscreteEncoder(settings)
+        case DiscreteDecoderSettings():
+            return DiscreteDecoder(settings)
+        case LatentVAESettings():
+            return LatentVAE(settings)
+        case VqganSettings():
+            return VqganDecoder(settings)
+        case PriorSettings():
+            return DiffusionPrior(settings)
+        case StatisticsSettings():
+            return EmbeddingStatistics(settings)
+        case TextProjectionSettings():
+            return TextProjection(settings)
 
 
 def hollow(make: Callable[[S], M], settings: S) -> M:

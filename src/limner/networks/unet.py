@@ -130,13 +130,12 @@ class UNet(nn.Module):
         embed = 4 * s.width
         widths = [int(m * s.width) for m in s.multipliers]
         self.time = nn.Sequential(nn.Linear(s.width, embed), nn.SiLU(), nn.Linear(embed, embed))
+        self.table = None if s.time_rows is None else nn.Embedding(s.time_rows, s.width)
         self.label = None if s.classes is None else nn.Embedding(s.classes, embed)
         self.text = None if s.text is None else TextTransformer(s.text, embed)
         self.stem = nn.Conv2d(input_channels(s) * s.patch**2, widths[0], 3, padding=1)
-        self.down, skips = _encoder(s, widths)
-        width = widths[-1]
-        attention = [Attention(width, _heads(s, width, s.heads), s)] if s.middle_attention else []
-        self.middle = nn.ModuleList([ResBlock(width, width, s), *attention, ResBlock(width, width, s)])
+        self.down, skips = encoder(s, widths)
+        self.middle = middle(s, widths[-1])
         self.up = _decoder(s, widths, skips)
         self.norm = GroupNorm(s.groups, widths[0])
         self.head = zeroed(nn.Conv2d(widths[0], output_channels(s) * s.patch**2, 3, padding=1))
@@ -179,7 +178,7 @@ class UNet(nn.Module):
 
         Shapes: x [B C H W], t [B] (numbers of the full process, may be fractional) -> [B C or 2C H W].
         cond: `pooled` [B E] and `text` [B L D] (or `text.N` from `project`), `label` [B] int64, `low_res` [B C h w],
-        `image` [B C H W] with `known` [B 1 H W] (1 = keep): those that the settings ask for.
+        `image` [B C H W] with `known` [B 1 H W] (1 = keep), `latent` [B L h w]: those that the settings ask for.
         Raises: InputError naming a condition that is missing.
         """
         cond = {} if cond is None else cond
@@ -202,7 +201,8 @@ class UNet(nn.Module):
 
     def embed(self, t: Tensor, cond: Cond) -> Tensor:
         """The vector every residual block gets: step, label and text added, then SiLU. Shapes: t [B] -> [B E]."""
-        emb = self.time(timestep_embedding(t, self.settings.width).to(self.norm.weight.dtype))
+        steps = timestep_embedding(t, self.settings.width) if self.table is None else self.table(t.long())
+        emb = self.time(steps.to(self.norm.weight.dtype))
         if self.label is not None:
             emb = emb + self.label(_needed(cond, "label"))
         if self.text is not None:
@@ -229,6 +229,8 @@ class UNet(nn.Module):
         if s.low_res:
             low = _needed(cond, "low_res").to(x.dtype)
             parts.append(F.interpolate(low, x.shape[-2:], mode="bilinear", align_corners=False))
+        if s.latent:
+            parts.append(F.interpolate(_needed(cond, "latent").to(x.dtype), x.shape[-2:], mode="nearest"))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
@@ -240,7 +242,7 @@ def resample(x: Tensor, resampling: Resampling) -> Tensor:
 def input_channels(settings: UNetSettings) -> int:
     """Channels of the noisy picture and its pictorial conditions, before `patch`."""
     extra = settings.channels + 1 if settings.inpaint else 0
-    return settings.channels * (2 if settings.low_res else 1) + extra
+    return settings.channels * (2 if settings.low_res else 1) + extra + settings.latent
 
 
 def output_channels(settings: UNetSettings) -> int:
@@ -269,8 +271,8 @@ def _resampler(channels: int, resampling: Resampling, s: UNetSettings) -> ResBlo
     return Resample(channels, resampling, s)
 
 
-def _encoder(s: UNetSettings, widths: list[int]) -> tuple[nn.ModuleList, list[int]]:
-    """The encoder's blocks and the channels of every skip, the stem's included."""
+def encoder(s: UNetSettings, widths: list[int]) -> tuple[nn.ModuleList, list[int]]:
+    """The encoder's blocks after the stem, and the channels of every skip, the stem's included."""
     blocks, skips, width = nn.ModuleList(), [widths[0]], widths[0]
     for level, c_out in enumerate(widths):
         for _ in range(s.blocks):
@@ -282,6 +284,12 @@ def _encoder(s: UNetSettings, widths: list[int]) -> tuple[nn.ModuleList, list[in
             blocks.append(Block(None, None, _resampler(width, "down", s)))
             skips.append(width)
     return blocks, skips
+
+
+def middle(s: UNetSettings, width: int) -> nn.ModuleList:
+    """The blocks at the lowest level: residual block, attention if there is one, residual block."""
+    attention = [Attention(width, _heads(s, width, s.heads), s)] if s.middle_attention else []
+    return nn.ModuleList([ResBlock(width, width, s), *attention, ResBlock(width, width, s)])
 
 
 def _decoder(s: UNetSettings, widths: list[int], skips: list[int]) -> nn.ModuleList:

@@ -1,4 +1,4 @@
-"""Keys of the official U-Nets: improved-diffusion, guided-diffusion (ADM) and glide-text2im share one layout.
+"""Keys of the official U-Nets and classifiers: improved-diffusion, guided-diffusion (ADM) and glide-text2im share one layout.
 
 They differ in the order of fused attention rows: [head][q, k, v] in all of them but ADM's 64-pixel model, which has
 [q, k, v][head] like limner.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from limner.config import UNetSettings
+from limner.config import ClassifierSettings, UNetSettings
+from limner.networks.classifier import Classifier
 from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
 from limner.official.layout import Entry
 from limner.official.piece import Piece, Shapes
@@ -38,16 +39,9 @@ def keys(settings: UNetSettings, *, head_major: bool = True) -> dict[str, Entry]
     """
     with torch.device("meta"):
         net = UNet(settings)
-    out: dict[str, Entry] = {}
-    _leaf(out, "time_embed.0", "time.0")
-    _leaf(out, "time_embed.2", "time.2")
+    out = _encoder(net, head_major)
     if net.label is not None:
         out["label_emb.weight"] = Entry("label.weight")
-    _leaf(out, "input_blocks.0.0", "stem")
-    for n, block in enumerate(net.down):
-        _block(out, f"input_blocks.{n + 1}", f"down.{n}", block, head_major)
-    for n, layer in enumerate(net.middle):
-        _layer(out, f"middle_block.{n}", f"middle.{n}", layer, head_major)
     for n, block in enumerate(net.up):
         _block(out, f"output_blocks.{n}", f"up.{n}", block, head_major)
     _leaf(out, "out.0", "norm")
@@ -60,6 +54,43 @@ def keys(settings: UNetSettings, *, head_major: bool = True) -> dict[str, Entry]
 def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
     """The network of a file with these keys and shapes; None when it is no U-Net of this layout."""
     return None
+
+
+def classifier_keys(settings: ClassifierSettings, *, head_major: bool = True) -> dict[str, Entry]:
+    """Official key -> limner's place for it, for a classifier of these settings.
+
+    `head_major` is of its attention blocks; the attention pool has [q, k, v][head] in any case.
+    """
+    with torch.device("meta"):
+        net = Classifier(settings)
+    out = _encoder(net, head_major)
+    match settings.pool:
+        case "attention":
+            _leaf(out, "out.0", "head.0")
+            out["out.2.positional_embedding"] = Entry("head.2.positions", transposed=True)
+            _fused(out, "out.2.qkv_proj", "head.2.qkv", Entry("", axes=1))
+            _fused(out, "out.2.c_proj", "head.2.proj", Entry("", axes=1))
+        case "adaptive":
+            _leaf(out, "out.0", "head.0")
+            _fused(out, "out.3", "head.4", Entry("", axes=2))
+        case "spatial" | "spatial_v2":
+            for n, layer in enumerate(net.head):
+                if list(layer.parameters()):
+                    _leaf(out, f"out.{n}", f"head.{n}")
+    return out
+
+
+def _encoder(net: UNet | Classifier, head_major: bool) -> dict[str, Entry]:
+    """What the U-Net and the classifier share: step embedding, encoder, middle."""
+    out: dict[str, Entry] = {}
+    _leaf(out, "time_embed.0", "time.0")
+    _leaf(out, "time_embed.2", "time.2")
+    _leaf(out, "input_blocks.0.0", "stem")
+    for n, block in enumerate(net.down):
+        _block(out, f"input_blocks.{n + 1}", f"down.{n}", block, head_major)
+    for n, layer in enumerate(net.middle):
+        _layer(out, f"middle_block.{n}", f"middle.{n}", layer, head_major)
+    return out
 
 
 def _leaf(out: dict[str, Entry], official: str, limner: str) -> None:

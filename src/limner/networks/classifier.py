@@ -1,0 +1,103 @@
+"""The classifier of noisy pictures that guides a diffusion (ADM section 4): the U-Net's encoder and middle, then a pool.
+
+How its gradient steers a sample is in `diffusion/guidance.py`; official key names are mapped in `official/adm.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.config import ClassifierSettings
+from limner.errors import ShapeError
+from limner.networks.layers import GroupNorm, attend, join_heads, split_heads, timestep_embedding, zeroed
+from limner.networks.unet import Attention, encoder, middle
+
+
+class AttentionPool(nn.Module):
+    """One vector of a picture: its mean attends to its pixels, all with their own positions (CLIP section 2.4, ADM's code)."""
+
+    def __init__(self, channels: int, pixels: int, heads: int, c_out: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.positions = nn.Parameter(torch.randn(pixels + 1, channels) / channels**0.5)
+        self.qkv = nn.Linear(channels, 3 * channels)  # rows ordered [q, k, v][head][ch]
+        self.proj = nn.Linear(channels, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: [B C H W] -> [B c_out].
+
+        Raises: ShapeError for a picture of another size than it has positions for.
+        """
+        pixels = x.flatten(2).transpose(1, 2)  # [B N C]
+        if pixels.shape[1] + 1 != len(self.positions):
+            raise ShapeError(f"attention pool: has {len(self.positions) - 1} positions; got {list(x.shape[-2:])} pixels")
+        tokens = torch.cat([pixels.mean(dim=1, keepdim=True), pixels], dim=1) + self.positions  # [B N+1 C]
+        q, k, v = split_heads(self.qkv(tokens), 3, self.heads)
+        out: Tensor = self.proj(join_heads(attend(q[:, :, :1], k, v))[:, 0])
+        return out
+
+
+class Classifier(nn.Module):
+    """(x_t, t) -> logits of the classes of the clean picture behind x_t."""
+
+    def __init__(self, settings: ClassifierSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        s = settings.trunk
+        widths = [int(m * s.width) for m in s.multipliers]
+        self.time = nn.Sequential(nn.Linear(s.width, 4 * s.width), nn.SiLU(), nn.Linear(4 * s.width, 4 * s.width))
+        self.stem = nn.Conv2d(s.channels, widths[0], 3, padding=1)
+        self.down, seen = encoder(s, widths)
+        self.middle = middle(s, widths[-1])
+        self.head = _head(settings, widths[-1], features=sum(seen) + widths[-1])
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """The logits.
+
+        Shapes: x [B C H W], t [B] (numbers of the full process, may be fractional) -> [B classes].
+        Raises: ShapeError for a picture that the settings do not promise.
+        """
+        s = self.settings
+        if x.ndim != 4 or x.shape[1] != s.channels:
+            raise ShapeError(f"classifier: expected x of shape [B, {s.channels}, H, W]; got {list(x.shape)}")
+        emb = F.silu(self.time(timestep_embedding(t, s.width).to(self.stem.weight.dtype)))
+        h = self.stem(x.to(self.stem.weight.dtype))
+        seen = [h]
+        for block in self.down:
+            h = block(h, emb, None)
+            seen.append(h)
+        for layer in self.middle:
+            h = layer(h, None if isinstance(layer, Attention) else emb)
+        if s.pool in ("spatial", "spatial_v2"):  # what every block of the encoder saw, not only the last
+            h = torch.cat([each.mean(dim=(2, 3)) for each in (*seen, h)], dim=1)  # [B features]
+        logits: Tensor = self.head(h)
+        return logits
+
+
+def log_likelihood(net: Classifier, x: Tensor, t: Tensor, classes: Tensor) -> Tensor:
+    """log p(class | x_t), whose gradient in x_t guides a sample (ADM algorithms 1 and 2).
+
+    Shapes: x [B C H W], t [B], classes [B] int64 -> [B].
+    """
+    log_probs = net(x, t).log_softmax(dim=-1)  # [B classes]
+    of_class: Tensor = log_probs.gather(1, classes[:, None])[:, 0]
+    return of_class
+
+
+def _head(s: ClassifierSettings, width: int, *, features: int) -> nn.Sequential:
+    """The pool; its numbering is that of the original, whose layers without weights count too."""
+    match s.pool:
+        case "attention":
+            side = s.side // 2 ** (len(s.multipliers) - 1)
+            heads = width // s.head_width if s.head_width is not None else s.heads
+            return nn.Sequential(GroupNorm(s.groups, width), nn.SiLU(), AttentionPool(width, side**2, heads, s.classes))
+        case "adaptive":
+            last = zeroed(nn.Linear(width, s.classes))
+            return nn.Sequential(GroupNorm(s.groups, width), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+        case "spatial":
+            return nn.Sequential(nn.Linear(features, s.hidden), nn.ReLU(), nn.Linear(s.hidden, s.classes))
+        case "spatial_v2":
+            norm = GroupNorm(s.groups, s.hidden)
+            return nn.Sequential(nn.Linear(features, s.hidden), norm, nn.SiLU(), nn.Linear(s.hidden, s.classes))
