@@ -94,13 +94,21 @@ def test_min_snr_weighs_the_error_of_the_picture_alike_for_every_target(t: int, 
     level = torch.tensor([t])
     signal = float(TABLE[t])
     snr = signal / (1 - signal)
-    weigh = {name: float(losses.min_snr(level, TABLE, settings(target=name), cap=cap)) for name in ("eps", "x0", "v")}
+    weigh = {name: float(losses.snr_weights(level, TABLE, settings(target=name), cap=cap)) for name in ("eps", "x0", "v")}
     # An error e of the picture is one of e * sqrt(snr) of the noise and of e * sqrt(snr + 1) of v.
     assert weigh["x0"] == pytest.approx(min(snr, cap), rel=1e-5)
     assert weigh["eps"] * snr == pytest.approx(weigh["x0"], rel=1e-5)
     assert weigh["v"] * (snr + 1) == pytest.approx(weigh["x0"], rel=1e-5)
 
 
+@given(st.integers(0, LEVELS - 1))
+def test_the_error_of_v_is_that_of_the_picture_times_snr_plus_one(t: int) -> None:
+    level = torch.tensor([t])
+    v = losses.snr_weights(level, TABLE, settings(target="v"), kind="snr_plus_one", cap=1e30)
+    assert float(v) == pytest.approx(1, rel=1e-5)
+    assert float(losses.snr_weights(level, TABLE, settings(target="x0"), kind="snr_plus_one", cap=5)) >= 1
+
+
 def test_min_snr_is_not_known_for_previous_x() -> None:
     with pytest.raises(ConfigError, match="none"):
-        losses.min_snr(T, TABLE, settings(target="previous"))
+        losses.snr_weights(T, TABLE, settings(target="previous"))

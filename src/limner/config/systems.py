@@ -53,7 +53,7 @@ class PartSettings(Frozen):
 class SystemSettings(Frozen):
     """A whole system: its stages in the order in which a picture passes them, and its other networks."""
 
-    system: Literal["glide"] = "glide"
+    system: Literal["glide", "min-dalle"] = "glide"
     name: str
     summary: str = ""
     licence: str = "Apache-2.0"
@@ -82,9 +82,9 @@ class TrainSettings(Frozen):
     clip_norm: float = Field(1.0, gt=0)
     ema: tuple[float, ...] = (0.999,)  # rates; the last one is what is exported
     loss: Literal["simple", "hybrid", "rescaled_hybrid", "kl", "rescaled_kl"] = "simple"
-    weighting: Literal["none", "min_snr"] = "none"
+    weighting: Literal["none", "min_snr", "snr_plus_one"] = "none"
     levels: Literal["uniform", "loss_second_moment"] = "uniform"  # how t is drawn
-    snr_cap: float = Field(5.0, gt=0)  # of min_snr
+    snr_cap: float = Field(5.0, gt=0)  # of both weightings
     drop_captions: float = Field(0.1, ge=0, le=1)
     drop_low_res_blur: float = Field(0.5, ge=0, le=1)  # share of views whose low-res condition is not blurred
     crop: int | None = None  # upsamplers: train on random crops of this many pixels of the target

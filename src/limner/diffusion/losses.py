@@ -16,17 +16,23 @@ from limner.diffusion.targets import at, predict, split, training_target
 from limner.errors import ConfigError
 
 Loss: TypeAlias = Literal["simple", "hybrid", "rescaled_hybrid", "kl", "rescaled_kl"]
+Weighting: TypeAlias = Literal["min_snr", "snr_plus_one"]
 
 
-def min_snr(t: Tensor, alpha_bar: Tensor, settings: DiffusionSettings, *, cap: float = 5.0) -> Tensor:
-    """Min-SNR weights of the squared error (Min-SNR section 3.4): min(snr, cap) in terms of x_0, turned to the target.
+def snr_weights(
+    t: Tensor, alpha_bar: Tensor, settings: DiffusionSettings, *, kind: Weighting = "min_snr", cap: float = 5.0
+) -> Tensor:
+    """Weights of the squared error that depend on the signal-to-noise ratio, whatever the network's target.
+
+    In terms of x_0, min_snr is min(snr, cap) (Min-SNR section 3.4), which all but ignores the noisiest levels;
+    snr_plus_one is min(snr + 1, cap), the error of v in terms of x_0 (Progressive Distillation section 4) with a cap.
 
     Shapes: t [B] -> [B] float32.
     Raises: ConfigError for the target 'previous', for which no such weight is known.
     """
     signal = at(alpha_bar, t)
     snr = signal / (1 - signal)
-    capped = snr.clamp(max=cap)
+    capped = (snr if kind == "min_snr" else snr + 1).clamp(max=cap)
     match settings.target:
         case "eps":
             weight = capped / snr
@@ -35,7 +41,7 @@ def min_snr(t: Tensor, alpha_bar: Tensor, settings: DiffusionSettings, *, cap: f
         case "v":
             weight = capped / (snr + 1)
         case "previous":
-            raise ConfigError("weighting: min_snr knows the targets eps, x0 and v; got 'previous'; use weighting = 'none'")
+            raise ConfigError(f"weighting: {kind} knows the targets eps, x0 and v; got 'previous'; use weighting = 'none'")
     return weight.to(t.device, torch.float32)
 
 

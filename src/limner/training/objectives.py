@@ -71,8 +71,8 @@ def terms(
             cond |= encode(ids, mask)
         output = network(x_t, timesteps(t, stage.diffusion), cond).float()
     weights = None
-    if recipe.weighting == "min_snr":
-        weights = losses.min_snr(t, alpha_bar, stage.diffusion, cap=recipe.snr_cap)
+    if recipe.weighting != "none":
+        weights = losses.snr_weights(t, alpha_bar, stage.diffusion, kind=recipe.weighting, cap=recipe.snr_cap)
     parts = losses.terms(output, x_0, x_t, t, eps, alpha_bar, stage.diffusion, loss=recipe.loss, weights=weights)
     return Terms(parts.pop("loss"), parts, output)
 
