@@ -20,9 +20,12 @@ from limner.config.systems import (
     SystemSettings,
     TrainSettings,
 )
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 __all__ = [
+    "BartDecoderSettings",
+    "BartEncoderSettings",
     "ClassifierSettings",
     "ClipSettings",
     "DiffusionSettings",

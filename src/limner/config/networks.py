@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
 from limner.config.clip import ClipSettings
 from limner.config.settings import Frozen
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 
@@ -53,7 +54,9 @@ class UNetSettings(Frozen):
     ranged: bool = True  # also predicts the variance: twice the output channels
     classes: int | None = None  # class-conditional when set
     text: TextSettings | None = None  # text-conditional when set
-    low_res: bool = False  # takes a smaller picture, enlarged bilinearly (upsamplers)
+    words: int | None = None  # features of a token of a text that is encoded outside, by CLIP (unCLIP); excludes `text`
+    low_res: bool = False  # takes a smaller picture, which it enlarges (upsamplers)
+    enlarge: Literal["bilinear", "bicubic"] = "bilinear"  # how; Karlo's is bicubic, without aliasing
     inpaint: bool = False  # takes a masked picture and its mask
     latent: int = Field(0, ge=0)  # channels of a smaller map that is enlarged to the picture (consistency decoder)
     time_rows: int | None = None  # steps are rows of a learned table of this length, not sinusoids (consistency decoder)
@@ -63,6 +66,8 @@ class UNetSettings(Frozen):
     def _fits(self) -> Self:
         if self.side % (self.patch * 2 ** (len(self.multipliers) - 1)):
             raise ValueError(f"side {self.side} cannot be halved {len(self.multipliers) - 1} times after patch {self.patch}")
+        if self.text is not None and self.words is not None:
+            raise ValueError("text is encoded in the network, words outside it; set one of them")
         return self
 
 
@@ -107,6 +112,8 @@ NetworkSettings = Annotated[
     | DiscreteDecoderSettings
     | LatentVAESettings
     | VqganSettings
+    | BartEncoderSettings
+    | BartDecoderSettings
     | PriorSettings
     | StatisticsSettings
     | TextProjectionSettings

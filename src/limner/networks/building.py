@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from limner.config import (
+    BartDecoderSettings,
+    BartEncoderSettings,
     ClassifierSettings,
     ClipSettings,
     DiscreteDecoderSettings,
@@ -22,6 +24,7 @@ from limner.config import (
     UNetSettings,
     VqganSettings,
 )
+from limner.networks.bart import BartDecoder, BartEncoder
 from limner.networks.classifier import Classifier
 from limner.networks.clip import Clip
 from limner.networks.diffusion_prior import DiffusionPrior
@@ -53,6 +56,10 @@ def build(settings: NetworkSettings) -> nn.Module:
             return LatentVAE(settings)
         case VqganSettings():
             return VqganDecoder(settings)
+        case BartEncoderSettings():
+            return BartEncoder(settings)
+        case BartDecoderSettings():
+            return BartDecoder(settings)
         case PriorSettings():
             return DiffusionPrior(settings)
         case StatisticsSettings():
