@@ -61,7 +61,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.norm = GroupNorm(settings.groups, channels)
         self.qkv = nn.Linear(channels, 3 * channels)  # rows ordered [q, k, v][head][ch]
-        self.text_kv = None if settings.text is None else nn.Linear(settings.text.width, 2 * channels)
+        words = text_width(settings)
+        self.text_kv = None if words is None else nn.Linear(words, 2 * channels)
         self.proj = zeroed(nn.Linear(channels, channels))
 
     def project(self, text: Tensor) -> Tensor:
@@ -70,14 +71,16 @@ class Attention(nn.Module):
             raise InputError("attention: this network was built without text")
         return torch.stack(split_heads(self.text_kv(text.to(self.text_kv.weight.dtype)), 2, self.heads), dim=1)
 
-    def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
-        """Shapes: x [B C H W], text [B 2 H L ch] from `project` -> [B C H W]."""
+    def forward(self, x: Tensor, text: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """Shapes: x [B C H W], text [B 2 H L ch] from `project`, mask [B L] bool (True = word) -> [B C H W]."""
         b, c, height, width = x.shape
         pixels = self.norm(x).permute(0, 2, 3, 1).reshape(b, height * width, c)  # [B N C]
         q, k, v = split_heads(self.qkv(pixels), 3, self.heads)
         if text is not None:  # text comes before the pixels, as in the original
             k, v = torch.cat([text[:, 0].to(k.dtype), k], dim=2), torch.cat([text[:, 1].to(v.dtype), v], dim=2)
-        out: Tensor = self.proj(join_heads(attend(q, k, v)))
+        # Pads of the text are not seen, every pixel is.
+        seen = None if mask is None else F.pad(mask, (0, height * width), value=True)[:, None, None]
+        out: Tensor = self.proj(join_heads(attend(q, k, v, seen)))
         return x + out.view(b, height, width, c).permute(0, 3, 1, 2)
 
 
@@ -108,12 +111,12 @@ class Block(nn.Module):
         self.attention = attention
         self.resampler = resampler
 
-    def forward(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
-        """Shapes: x [B C H W], emb [B E], text [B 2 H L ch] or None -> [B C' H' W']."""
+    def forward(self, x: Tensor, emb: Tensor, text: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """Shapes: x [B C H W], emb [B E], text [B 2 H L ch] or None, mask [B L] or None -> [B C' H' W']."""
         if self.res is not None:
             x = self.res(x, emb)
         if self.attention is not None:
-            x = self.attention(x, text)
+            x = self.attention(x, text, mask)
         if isinstance(self.resampler, ResBlock):
             x = self.resampler(x, emb)
         elif self.resampler is not None:
@@ -177,25 +180,27 @@ class UNet(nn.Module):
         """The raw output for x_t at step t.
 
         Shapes: x [B C H W], t [B] (numbers of the full process, may be fractional) -> [B C or 2C H W].
-        cond: `pooled` [B E] and `text` [B L D] (or `text.N` from `project`), `label` [B] int64, `low_res` [B C h w],
-        `image` [B C H W] with `known` [B 1 H W] (1 = keep), `latent` [B L h w]: those that the settings ask for.
+        cond: `pooled` [B E] and `text` [B L D] (or `text.N` from `project`), with `words` also `mask` [B L] bool (True = seen;
+        all when absent), `label` [B] int64, `low_res` [B C h w], `image` [B C H W] with `known` [B 1 H W] (1 = keep),
+        `latent` [B L h w]: those that the settings ask for.
         Raises: InputError naming a condition that is missing.
         """
         cond = {} if cond is None else cond
-        if self.text is not None and "text" in cond:
-            cond = self.project(cond)
         s = self.settings
+        if text_width(s) is not None and "text" in cond:
+            cond = self.project(cond)
+        mask = None if s.words is None else cond.get("mask")
         emb = self.embed(t, cond)
         h = self._inputs(x, cond)
         if s.patch > 1:
             h = F.pixel_unshuffle(h, s.patch)
         h = self.stem(h.to(self.stem.weight.dtype, memory_format=_layout(self.stem.weight)))
         texts = (cond.get(f"text.{n}") for n in itertools.count())  # one for each attention layer
-        h, skips = self._descend(h, emb, texts)
+        h, skips = self._descend(h, emb, texts, mask)
         for layer in self.middle:
-            h = layer(h, next(texts)) if isinstance(layer, Attention) else layer(h, emb)
+            h = layer(h, next(texts), mask) if isinstance(layer, Attention) else layer(h, emb)
         for block in self.up:
-            h = block(torch.cat([h, skips.pop()], dim=1), emb, next(texts) if block.attention is not None else None)
+            h = block(torch.cat([h, skips.pop()], dim=1), emb, next(texts) if block.attention is not None else None, mask)
         h = self.head(F.silu(self.norm(h.to(self.head.weight.dtype))))
         return F.pixel_shuffle(h, s.patch) if s.patch > 1 else h
 
@@ -205,14 +210,16 @@ class UNet(nn.Module):
         emb = self.time(steps.to(self.norm.weight.dtype))
         if self.label is not None:
             emb = emb + self.label(_needed(cond, "label"))
-        if self.text is not None:
+        if text_width(self.settings) is not None:
             emb = emb + _needed(cond, "pooled").to(emb.dtype)
         return F.silu(emb)
 
-    def _descend(self, h: Tensor, emb: Tensor, texts: Iterator[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
+    def _descend(
+        self, h: Tensor, emb: Tensor, texts: Iterator[Tensor | None], mask: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         skips = [h]
         for block in self.down:
-            h = block(h, emb, next(texts) if block.attention is not None else None)
+            h = block(h, emb, next(texts) if block.attention is not None else None, mask)
             skips.append(h)
         return h, skips
 
@@ -228,7 +235,8 @@ class UNet(nn.Module):
             parts += [image * known, known]
         if s.low_res:
             low = _needed(cond, "low_res").to(x.dtype)
-            parts.append(F.interpolate(low, x.shape[-2:], mode="bilinear", align_corners=False))
+            smooth = s.enlarge == "bicubic"
+            parts.append(F.interpolate(low, x.shape[-2:], mode=s.enlarge, align_corners=False, antialias=smooth))
         if s.latent:
             parts.append(F.interpolate(_needed(cond, "latent").to(x.dtype), x.shape[-2:], mode="nearest"))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -237,6 +245,11 @@ class UNet(nn.Module):
 def resample(x: Tensor, resampling: Resampling) -> Tensor:
     """Nearest doubling or 2x2 averaging. Shapes: [B C H W] -> [B C 2H 2W] or [B C H/2 W/2]."""
     return F.interpolate(x, scale_factor=2, mode="nearest") if resampling == "up" else F.avg_pool2d(x, 2)
+
+
+def text_width(settings: UNetSettings) -> int | None:
+    """Features of a token as the attention layers get them; None without text."""
+    return settings.words if settings.text is None else settings.text.width
 
 
 def input_channels(settings: UNetSettings) -> int:

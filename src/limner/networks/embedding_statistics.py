@@ -1,0 +1,32 @@
+"""Normalised embeddings, as the prior was trained on them, and back.
+
+The prior itself is in diffusion_prior.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from limner.config import StatisticsSettings
+
+
+class EmbeddingStatistics(nn.Module):
+    """Mean and spread of every component of CLIP's image embeddings over a data set; nothing in it is trained."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, settings: StatisticsSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("mean", torch.zeros(settings.clip))
+        self.register_buffer("spread", torch.ones(settings.clip))
+
+    def normalise(self, embedding: Tensor) -> Tensor:
+        """What the prior is trained to predict. Shapes: [B D] -> [B D]."""
+        return (embedding - self.mean) / self.spread
+
+    def restore(self, normalised: Tensor) -> Tensor:
+        """The embedding as CLIP would give it. Shapes: [B D] -> [B D]."""
+        return normalised * self.spread + self.mean
