@@ -53,7 +53,7 @@ class PartSettings(Frozen):
 class SystemSettings(Frozen):
     """A whole system: its stages in the order in which a picture passes them, and its other networks."""
 
-    system: Literal["glide", "min-dalle"] = "glide"
+    system: Literal["glide", "min-dalle", "dvae", "latent-vae", "consistency-decoder", "clip", "noised-clip", "coca"] = "glide"
     name: str
     summary: str = ""
     licence: str = "Apache-2.0"

@@ -11,7 +11,7 @@ import torch
 
 from limner.errors import CheckpointError
 from limner.networks.building import build, hollow
-from limner.official import adm, layout
+from limner.official import adm, clip, layout, min_dalle
 from limner.official.piece import Family, Piece, Shapes
 
 __all__ = ["FAMILIES", "Family", "Piece", "Shapes", "expected", "recognise"]
@@ -20,6 +20,23 @@ _LISTED = 5
 
 FAMILIES: tuple[Family, ...] = (
     Family("adm", "adm", adm.recognise, ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")),
+    Family("clip", "clip", clip.recognise, ("visual.", "transformer.resblocks.", "text_projection"), ("unclip",), maps=clip.maps),
+    Family(
+        "clip-diffusers",
+        "clip",
+        clip.recognise_hugging_face,
+        ("text_model.", "vision_model.", "visual_projection."),
+        ("unclip",),
+        "diffusers",
+        clip.hugging_face_maps,
+    ),
+    Family(
+        "min-dalle",
+        "min-dalle",
+        min_dalle.recognise,
+        ("embed_tokens.", "embed_positions.", "layers.", "layernorm_embedding.", "final_ln.", "lm_head."),
+        maps=min_dalle.maps,
+    ),
 )
 
 
