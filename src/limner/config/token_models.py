@@ -1,0 +1,42 @@
+"""What the networks that read and write tokens are made of: DALL-E mini's encoder and decoder."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from limner.config.settings import Frozen
+
+
+class BartLayers(Frozen):
+    """What DALL-E mini's encoder and decoder have in common; mini is the default, mega twice as wide and deep."""
+
+    width: int = Field(1024, ge=1)
+    depth: int = Field(12, ge=1)
+    heads: int = Field(16, ge=1)
+    hidden: int = Field(2730, ge=1)  # of the gated perceptron
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class BartEncoderSettings(BartLayers):
+    """DALL-E mini's text encoder (released by min-dalle as `encoder_mini.pt` and `encoder.pt`)."""
+
+    kind: Literal["bart-encoder"] = "bart-encoder"
+    rows: int = Field(50264, ge=2)  # token ids of the text
+    context: int = Field(64, ge=1)  # tokens
+    padding: int = Field(1, ge=0)  # the id that is not looked at
+
+
+class BartDecoderSettings(BartLayers):
+    """DALL-E mini's decoder of image tokens (released by min-dalle as `decoder_mini.pt` and `decoder.pt`)."""
+
+    kind: Literal["bart-decoder"] = "bart-decoder"
+    rows: int = Field(16385, ge=2)  # codes of the image, the token that stands first, and unused ones
+    context: int = Field(256, ge=1)  # tokens of an image
+    codes: int = Field(16384, ge=1)  # ids below this are drawn; the first token is the last of them
