@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from limner.config import NetworkSettings, PriorSettings
+from limner.config import NetworkSettings, PriorSettings, TextProjectionSettings, UNetSettings
 from limner.networks.building import build
 from limner.official import layout
 from tests.golden.case import Case
@@ -62,3 +62,75 @@ def diffusers_prior(config: Mapping[str, Any]) -> PriorSettings:
         pooled_norm=config.get("embedding_proj_norm_type") is not None,
         first_norm=config.get("norm_in_type") is not None,
     )
+
+
+def karlo_unet(config: Mapping[str, Any], *, side: int, low_res: bool = False) -> UNetSettings:
+    """Settings for the options of Karlo's UNetModel and what is built on it, with their defaults."""
+    return UNetSettings(
+        side=side,
+        channels=config["in_channels"],
+        width=config["model_channels"],
+        multipliers=tuple(config.get("channel_mult", (1, 2, 4, 8))),
+        blocks=config["num_res_blocks"],
+        attention=tuple(config["attention_resolutions"]),
+        middle_attention=config.get("use_middle_attention", True),
+        heads=max(config.get("num_heads", 1), 1),
+        heads_up=_unless_minus_one(config.get("num_heads_upsample", -1)),
+        head_width=_unless_minus_one(config.get("num_head_channels", -1)),
+        dropout=config.get("dropout", 0),
+        scale_shift=config.get("use_scale_shift_norm", False),
+        residual_resample=config.get("resblock_updown", False),
+        conv_resample=config.get("conv_resample", True),
+        ranged=config["out_channels"] == 2 * config["in_channels"],
+        words=config.get("xf_width"),
+        low_res=low_res,
+    )
+
+
+def karlo_text_projection(config: Mapping[str, Any]) -> TextProjectionSettings:
+    """Settings for what Karlo's PLMImUNet has beside the U-Net."""
+    return TextProjectionSettings(
+        clip=config["clip_dim"],
+        tokens=config.get("clip_emb_mult") or 0,
+        width=config["xf_width"],
+        embed=4 * config["model_channels"],
+        null=config.get("clip_emb_drop", 0.0) > 0,
+    )
+
+
+def diffusers_unet(config: Mapping[str, Any], *, low_res: bool) -> UNetSettings:
+    """Settings for the options of diffusers' UNet2DConditionModel and UNet2DModel that unCLIP uses."""
+    widths, kinds = config["block_out_channels"], config["down_block_types"]
+    channels = config["in_channels"] // (2 if low_res else 1)
+    attended = "mid_block_type" in config or not low_res
+    return UNetSettings(
+        side=config["sample_size"],
+        channels=channels,
+        width=widths[0],
+        multipliers=tuple(width / widths[0] for width in widths),
+        blocks=config["layers_per_block"],
+        attention=tuple(2**level for level, kind in enumerate(kinds) if "Attn" in kind),
+        middle_attention=config.get("add_attention", attended),
+        head_width=config.get("attention_head_dim", 8),
+        dropout=config.get("dropout", 0.0),
+        scale_shift=config.get("resnet_time_scale_shift", "default") == "scale_shift",
+        residual_resample=kinds[0].startswith(("Resnet", "SimpleCross")),
+        groups=config.get("norm_num_groups", 32),
+        ranged=config["out_channels"] == 2 * channels,
+        words=config.get("cross_attention_dim"),
+        low_res=low_res,
+    )
+
+
+def diffusers_text_projection(config: Mapping[str, Any]) -> TextProjectionSettings:
+    """Settings for the options of diffusers' UnCLIPTextProjModel, with their defaults."""
+    return TextProjectionSettings(
+        clip=config.get("clip_embeddings_dim", 768),
+        tokens=config.get("clip_extra_context_tokens", 4),
+        width=config["cross_attention_dim"],
+        embed=config["time_embed_dim"],
+    )
+
+
+def _unless_minus_one(value: int) -> int | None:
+    return None if value == -1 else value
