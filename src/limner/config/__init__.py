@@ -6,7 +6,7 @@ because a preset carries both. Nothing here imports torch.
 """
 
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
-from limner.config.clip import ClipSettings, ResnetSettings, TextTowerSettings, VitSettings
+from limner.config.clip import ClipSettings, NoisedClipSettings, ResnetSettings, TextTowerSettings, VitSettings
 from limner.config.networks import ClassifierSettings, NetworkSettings, TextSettings, UNetSettings
 from limner.config.preset_files import load_preset, presets
 from limner.config.settings import Frozen, dump, overridden, parse
@@ -34,6 +34,7 @@ __all__ = [
     "Frozen",
     "LatentVAESettings",
     "NetworkSettings",
+    "NoisedClipSettings",
     "PartSettings",
     "Preset",
     "PriorSettings",

@@ -88,3 +88,22 @@ class ClipSettings(Frozen):
         if self.image is None and self.text is None:
             raise ValueError("CLIP needs a picture tower or a text tower")
         return self
+
+
+class NoisedClipSettings(Frozen):
+    """A CLIP whose picture tower was trained on noisy pictures and knows the step (GLIDE section 2.4)."""
+
+    kind: Literal["noised-clip"] = "noised-clip"
+    embed: int = Field(512, ge=1)
+    image: VitSettings | None = VitSettings(side=64, patch=4)
+    text: TextTowerSettings | None = TextTowerSettings(rows=65536)  # of which CLIP's vocabulary uses 49408
+    steps: int | None = 1000  # of the noising process; None = the picture tower knows none
+    scale: float = Field(100.0, gt=0)  # of the cosine; fixed, not learned
+    mean: Channels = (122.77093945, 116.74601272, 104.09373519)  # of the channels in [0, 255]
+    std: Channels = (68.50053285, 66.63215831, 70.32316309)
+
+    @model_validator(mode="after")
+    def _has_a_tower(self) -> Self:
+        if self.image is None and self.text is None:
+            raise ValueError("CLIP needs a picture tower or a text tower")
+        return self

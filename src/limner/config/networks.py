@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
-from limner.config.clip import ClipSettings
+from limner.config.clip import ClipSettings, NoisedClipSettings
 from limner.config.settings import Frozen
 from limner.config.token_models import BartDecoderSettings, BartEncoderSettings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
+
+# TOML has no word for None, so 0 stands for it there.
+HeadWidth = Annotated[int | None, Field(ge=1), BeforeValidator(lambda width: None if width == 0 else width)]
 
 
 class TextSettings(Frozen):
@@ -45,7 +48,7 @@ class UNetSettings(Frozen):
     middle_attention: bool = True  # unCLIP's upsamplers have none, so that crops and whole pictures are alike to them
     heads: int = Field(1, ge=1)  # used when head_width is None
     heads_up: int | None = None  # in the decoder; None = heads
-    head_width: int | None = 64  # channels a head; overrides heads
+    head_width: HeadWidth = 64  # channels a head; overrides heads
     dropout: float = Field(0.0, ge=0, lt=1)
     scale_shift: bool = True  # the embedding scales and shifts (AdaGN) instead of adding
     residual_resample: bool = True  # BigGAN up / down blocks instead of convolutions or pooling
@@ -82,7 +85,7 @@ class ClassifierSettings(Frozen):
     blocks: int = Field(2, ge=1)  # residual blocks a level
     attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors at which attention is used
     heads: int = Field(1, ge=1)  # used when head_width is None
-    head_width: int | None = 64  # channels a head; overrides heads; the attention pool needs it
+    head_width: HeadWidth = 64  # channels a head; overrides heads; the attention pool needs it
     dropout: float = Field(0.0, ge=0, lt=1)
     scale_shift: bool = True
     residual_resample: bool = True
@@ -117,6 +120,7 @@ NetworkSettings = Annotated[
     | PriorSettings
     | StatisticsSettings
     | TextProjectionSettings
-    | ClipSettings,
+    | ClipSettings
+    | NoisedClipSettings,
     Field(discriminator="kind"),
 ]

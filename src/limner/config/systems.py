@@ -10,6 +10,17 @@ from limner.config.networks import NetworkSettings, UNetSettings
 from limner.config.settings import Frozen
 
 SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp2m", "euler"]
+SystemName = Literal[
+    "glide",
+    "adm",
+    "min-dalle",
+    "dvae",
+    "latent-vae",
+    "consistency-decoder",
+    "clip",
+    "noised-clip",
+    "coca",
+]
 
 
 class DiffusionSettings(Frozen):
@@ -53,7 +64,7 @@ class PartSettings(Frozen):
 class SystemSettings(Frozen):
     """A whole system: its stages in the order in which a picture passes them, and its other networks."""
 
-    system: Literal["glide", "min-dalle", "dvae", "latent-vae", "consistency-decoder", "clip", "noised-clip", "coca"] = "glide"
+    system: SystemName = "glide"
     name: str
     summary: str = ""
     licence: str = "Apache-2.0"

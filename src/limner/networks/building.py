@@ -18,6 +18,7 @@ from limner.config import (
     DiscreteEncoderSettings,
     LatentVAESettings,
     NetworkSettings,
+    NoisedClipSettings,
     PriorSettings,
     StatisticsSettings,
     TextProjectionSettings,
@@ -31,6 +32,7 @@ from limner.networks.diffusion_prior import DiffusionPrior
 from limner.networks.discrete_vae import DiscreteDecoder, DiscreteEncoder
 from limner.networks.embedding_statistics import EmbeddingStatistics
 from limner.networks.latent_vae import LatentVAE
+from limner.networks.noised_clip import NoisedClip
 from limner.networks.text_projection import TextProjection
 from limner.networks.unet import UNet
 from limner.networks.vqgan import VqganDecoder
@@ -48,6 +50,8 @@ def build(settings: NetworkSettings) -> nn.Module:
             return Classifier(settings)
         case ClipSettings():
             return Clip(settings)
+        case NoisedClipSettings():
+            return NoisedClip(settings)
         case DiscreteEncoderSettings():
             return DiscreteEncoder(settings)
         case DiscreteDecoderSettings():

@@ -22,15 +22,23 @@ from limner.networks.vit import PatchTransformer
 class Vit(nn.Module):
     """A picture -> one vector in the common space, read at the token that stands first."""
 
-    def __init__(self, settings: VitSettings, embed: int, activation: Activation) -> None:
+    def __init__(
+        self,
+        settings: VitSettings,
+        embed: int,
+        activation: Activation,
+        *,
+        steps: int | None = None,
+        key_bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.trunk = PatchTransformer(settings, activation=activation)
+        self.trunk = PatchTransformer(settings, activation=activation, steps=steps, key_bias=key_bias)
         self.norm = LayerNorm(settings.width)
         self.project = nn.Linear(settings.width, embed, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Shapes: [B 3 side side] -> [B E]."""
-        out: Tensor = self.project(self.norm(self.trunk(x)[:, 0]))
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """Shapes: x [B 3 side side], t [B] int64 where there are steps -> [B E]."""
+        out: Tensor = self.project(self.norm(self.trunk(x, t)[:, 0]))
         return out
 
 

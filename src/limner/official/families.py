@@ -11,16 +11,27 @@ import torch
 
 from limner.errors import CheckpointError
 from limner.networks.building import build, hollow
-from limner.official import adm, clip, layout, min_dalle
+from limner.official import adm, clip, dvae, latent_vae, layout, min_dalle, noised_clip, vqgan
 from limner.official.piece import Family, Piece, Shapes
 
 __all__ = ["FAMILIES", "Family", "Piece", "Shapes", "expected", "recognise"]
 
 _LISTED = 5
+_HALVES = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 
 FAMILIES: tuple[Family, ...] = (
     Family("adm", "adm", adm.recognise, ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")),
-    Family("clip", "clip", clip.recognise, ("visual.", "transformer.resblocks.", "text_projection"), ("unclip",), maps=clip.maps),
+    Family(
+        "clip", "clip", clip.recognise, ("visual.", "transformer.resblocks.", "text_projection"), ("unclip",), maps=clip.maps
+    ),
+    Family(
+        "noised-clip",
+        "noised-clip",
+        noised_clip.recognise,
+        ("blocks.input.", "blocks.block_", "blocks.output."),
+        ("glide",),
+        maps=noised_clip.maps,
+    ),
     Family(
         "clip-diffusers",
         "clip",
@@ -37,6 +48,17 @@ FAMILIES: tuple[Family, ...] = (
         ("embed_tokens.", "embed_positions.", "layers.", "layernorm_embedding.", "final_ln.", "lm_head."),
         maps=min_dalle.maps,
     ),
+    Family("dvae", "dvae", dvae.recognise, ("blocks.input.", "blocks.group_", "blocks.output."), maps=dvae.maps),
+    Family("latent-vae", "latent-vae", latent_vae.recognise, _HALVES, maps=latent_vae.maps),
+    Family(
+        "latent-vae-diffusers",
+        "latent-vae",
+        latent_vae.recognise_diffusers,
+        _HALVES,
+        layout="diffusers",
+        maps=latent_vae.maps_diffusers,
+    ),
+    Family("vqgan", "min-dalle", vqgan.recognise, ("embedding.", "post_quant_conv.", "decoder.up."), maps=vqgan.maps),
 )
 
 
