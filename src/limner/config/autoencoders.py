@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limner.config.settings import Frozen
 
@@ -41,6 +41,12 @@ class PyramidSettings(Frozen):
     groups: int = Field(32, ge=1)  # of every group norm
     norm_eps: float = Field(1e-6, gt=0)
     conv_resample: bool = True  # learned convolutions, or plain pooling / nearest
+
+    @model_validator(mode="after")
+    def _groups_divide_widths(self) -> Self:
+        if any(width < 1 or width % self.groups for width in self.widths):
+            raise ValueError(f"widths {self.widths} must be multiples of groups {self.groups}")
+        return self
 
 
 class LatentVAESettings(PyramidSettings):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -215,9 +214,7 @@ class LatentVAE(nn.Module):
         return self.decode(posterior.sample(eps)), posterior
 
 
-def _level(
-    c_in: int, c_out: int, settings: PyramidSettings, *, blocks: int, factor: int, resample: nn.Module | None
-) -> Level:
+def _level(c_in: int, c_out: int, settings: PyramidSettings, *, blocks: int, factor: int, resample: nn.Module | None) -> Level:
     widths = [c_in] + [c_out] * blocks
     attended = factor in settings.attention
     return Level(

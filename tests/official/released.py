@@ -1,0 +1,44 @@
+"""Released files as their manifests tell them, and what a key map has to prove about each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from limner.networks.building import build, hollow
+from limner.official import layout
+from limner.official.families import Piece, expected
+
+MANIFESTS = Path(__file__).parents[1] / "golden" / "manifests"
+
+
+class Released(NamedTuple):
+    shapes: dict[str, tuple[int, ...]]
+    parameters: int
+
+
+def released(name: str) -> Released:
+    """Keys and shapes of a released file, in either form of manifest."""
+    manifest = json.loads((MANIFESTS / f"{name}.json").read_text(encoding="utf-8"))
+    listed = manifest["state_dict"] if "state_dict" in manifest else manifest["keys"]
+    shapes = {key: tuple(value["shape"] if isinstance(value, dict) else value) for key, value in listed.items()}
+    return Released(shapes, manifest["total_parameters"] if "total_parameters" in manifest else manifest["n_params"])
+
+
+def fits(pieces: Sequence[Piece], file: Released) -> bool:
+    """Whether the pieces have exactly the keys, shapes and parameters of a file."""
+    count = sum(p.numel() for piece in pieces for p in hollow(build, piece.settings.network).parameters())
+    return expected(pieces) == file.shapes and count == file.parameters
+
+
+def survives(net: nn.Module, keys: layout.KeyMap) -> bool:
+    """Whether random weights come back bit for bit from the way to the official layout."""
+    torch.manual_seed(0)
+    state = {name: torch.randn(value.shape) for name, value in net.state_dict().items()}
+    back = layout.to_limner(layout.to_official(state, keys, where="x"), keys, where="x")
+    return set(back) == set(state) and all(torch.equal(back[name], value) for name, value in state.items())
