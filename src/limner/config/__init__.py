@@ -6,7 +6,14 @@ because a preset carries both. Nothing here imports torch.
 """
 
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
-from limner.config.clip import ClipSettings, NoisedClipSettings, ResnetSettings, TextTowerSettings, VitSettings
+from limner.config.clip import (
+    CaptionerSettings,
+    ClipSettings,
+    NoisedClipSettings,
+    ResnetSettings,
+    TextTowerSettings,
+    VitSettings,
+)
 from limner.config.networks import ClassifierSettings, NetworkSettings, TextSettings, UNetSettings
 from limner.config.preset_files import load_preset, presets
 from limner.config.settings import Frozen, dump, overridden, parse
@@ -20,12 +27,13 @@ from limner.config.systems import (
     SystemSettings,
     TrainSettings,
 )
-from limner.config.token_models import BartDecoderSettings, BartEncoderSettings
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 __all__ = [
     "BartDecoderSettings",
     "BartEncoderSettings",
+    "CaptionerSettings",
     "ClassifierSettings",
     "ClipSettings",
     "DiffusionSettings",
@@ -44,6 +52,7 @@ __all__ = [
     "StageSettings",
     "StatisticsSettings",
     "SystemSettings",
+    "T5Settings",
     "TextProjectionSettings",
     "TextSettings",
     "TextTowerSettings",

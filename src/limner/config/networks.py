@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
-from limner.config.clip import ClipSettings, NoisedClipSettings
+from limner.config.clip import CaptionerSettings, ClipSettings, NoisedClipSettings
 from limner.config.settings import Frozen
-from limner.config.token_models import BartDecoderSettings, BartEncoderSettings
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 # TOML has no word for None, so 0 stands for it there.
@@ -117,10 +117,12 @@ NetworkSettings = Annotated[
     | VqganSettings
     | BartEncoderSettings
     | BartDecoderSettings
+    | T5Settings
     | PriorSettings
     | StatisticsSettings
     | TextProjectionSettings
     | ClipSettings
-    | NoisedClipSettings,
+    | NoisedClipSettings
+    | CaptionerSettings,
     Field(discriminator="kind"),
 ]

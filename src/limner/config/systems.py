@@ -14,12 +14,14 @@ SystemName = Literal[
     "glide",
     "adm",
     "min-dalle",
+    "t5",
     "dvae",
     "latent-vae",
     "consistency-decoder",
     "clip",
     "noised-clip",
     "coca",
+    "unclip",
 ]
 
 

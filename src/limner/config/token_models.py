@@ -1,4 +1,4 @@
-"""What the networks that read and write tokens are made of: DALL-E mini's encoder and decoder."""
+"""What the networks that read and write tokens are made of: DALL-E mini's encoder and decoder, T5's encoder."""
 
 from __future__ import annotations
 
@@ -40,3 +40,18 @@ class BartDecoderSettings(BartLayers):
     rows: int = Field(16385, ge=2)  # codes of the image, the token that stands first, and unused ones
     context: int = Field(256, ge=1)  # tokens of an image
     codes: int = Field(16384, ge=1)  # ids below this are drawn; the first token is the last of them
+
+
+class T5Settings(Frozen):
+    """T5's text encoder; v1.1 XXL, which DALL-E 3 reads with, is the default (T5 section 2.1)."""
+
+    kind: Literal["t5-encoder"] = "t5-encoder"
+    rows: int = Field(32128, ge=2)  # token ids
+    width: int = Field(4096, ge=1)
+    depth: int = Field(24, ge=1)
+    heads: int = Field(64, ge=1)
+    head_width: int = Field(64, ge=1)  # channels a head, not tied to the width
+    hidden: int = Field(10240, ge=1)  # of the perceptron
+    gated: bool = True  # v1.1: GELU-gated perceptron; False: the ReLU of the first release
+    buckets: int = Field(32, ge=2)  # of distances between tokens, of which the first layer holds a bias a head
+    reach: int = Field(128, ge=2)  # distances from here on share a bucket

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from limner.config import (
     BartDecoderSettings,
     BartEncoderSettings,
+    CaptionerSettings,
     ClassifierSettings,
     ClipSettings,
     DiscreteDecoderSettings,
@@ -21,11 +22,13 @@ from limner.config import (
     NoisedClipSettings,
     PriorSettings,
     StatisticsSettings,
+    T5Settings,
     TextProjectionSettings,
     UNetSettings,
     VqganSettings,
 )
 from limner.networks.bart import BartDecoder, BartEncoder
+from limner.networks.captioner import Captioner
 from limner.networks.classifier import Classifier
 from limner.networks.clip import Clip
 from limner.networks.diffusion_prior import DiffusionPrior
@@ -33,6 +36,7 @@ from limner.networks.discrete_vae import DiscreteDecoder, DiscreteEncoder
 from limner.networks.embedding_statistics import EmbeddingStatistics
 from limner.networks.latent_vae import LatentVAE
 from limner.networks.noised_clip import NoisedClip
+from limner.networks.t5 import T5Encoder
 from limner.networks.text_projection import TextProjection
 from limner.networks.unet import UNet
 from limner.networks.vqgan import VqganDecoder
@@ -52,6 +56,8 @@ def build(settings: NetworkSettings) -> nn.Module:
             return Clip(settings)
         case NoisedClipSettings():
             return NoisedClip(settings)
+        case CaptionerSettings():
+            return Captioner(settings)
         case DiscreteEncoderSettings():
             return DiscreteEncoder(settings)
         case DiscreteDecoderSettings():
@@ -64,6 +70,8 @@ def build(settings: NetworkSettings) -> nn.Module:
             return BartEncoder(settings)
         case BartDecoderSettings():
             return BartDecoder(settings)
+        case T5Settings():
+            return T5Encoder(settings)
         case PriorSettings():
             return DiffusionPrior(settings)
         case StatisticsSettings():

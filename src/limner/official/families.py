@@ -9,18 +9,35 @@ from collections.abc import Sequence
 
 import torch
 
+from limner.config import PartSettings, StageSettings
 from limner.errors import CheckpointError
 from limner.networks.building import build, hollow
-from limner.official import adm, clip, dvae, latent_vae, layout, min_dalle, noised_clip, vqgan
+from limner.official import (
+    clip,
+    coca,
+    consistency_decoder,
+    diffusers_unclip,
+    dvae,
+    karlo,
+    latent_vae,
+    layout,
+    min_dalle,
+    noised_clip,
+    t5,
+    unets,
+    vqgan,
+)
 from limner.official.piece import Family, Piece, Shapes
 
-__all__ = ["FAMILIES", "Family", "Piece", "Shapes", "expected", "recognise"]
+__all__ = ["FAMILIES", "Family", "Piece", "Shapes", "expected", "fitting", "recognise"]
 
 _LISTED = 5
+_UNET = ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")
 _HALVES = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 
 FAMILIES: tuple[Family, ...] = (
-    Family("adm", "adm", adm.recognise, ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")),
+    Family("glide", "glide", unets.glide, (*_UNET, "transformer.resblocks.", "transformer_proj."), maps=unets.glide_maps),
+    Family("adm", "adm", unets.recognise, _UNET, maps=unets.maps),
     Family(
         "clip", "clip", clip.recognise, ("visual.", "transformer.resblocks.", "text_projection"), ("unclip",), maps=clip.maps
     ),
@@ -32,6 +49,7 @@ FAMILIES: tuple[Family, ...] = (
         ("glide",),
         maps=noised_clip.maps,
     ),
+    Family("coca", "coca", coca.recognise, ("visual.", "text.", "text_decoder."), maps=coca.maps),
     Family(
         "clip-diffusers",
         "clip",
@@ -58,7 +76,38 @@ FAMILIES: tuple[Family, ...] = (
         layout="diffusers",
         maps=latent_vae.maps_diffusers,
     ),
+    Family(
+        "consistency-decoder",
+        "consistency-decoder",
+        consistency_decoder.recognise,
+        ("embed_image.", "embed_time.", "blocks.down_", "blocks.mid_", "blocks.up_", "output."),
+        maps=consistency_decoder.maps,
+    ),
+    Family(
+        "consistency-decoder-diffusers",
+        "consistency-decoder",
+        consistency_decoder.recognise_diffusers,
+        ("decoder_unet.", "encoder.", "quant_conv."),
+        layout="diffusers",
+        maps=consistency_decoder.maps_diffusers,
+    ),
     Family("vqgan", "min-dalle", vqgan.recognise, ("embedding.", "post_quant_conv.", "decoder.up."), maps=vqgan.maps),
+    Family("t5", "t5", t5.recognise, ("shared.", "encoder.block.", "encoder.final_layer_norm."), maps=t5.maps),
+    Family(
+        "karlo",
+        "unclip",
+        karlo.recognise,
+        (karlo.MODEL, karlo.FIRST, karlo.LAST),
+        maps=karlo.maps,
+    ),
+    Family(
+        "unclip-diffusers",
+        "unclip",
+        diffusers_unclip.recognise,
+        ("down_blocks.", "mid_block.", "up_blocks.", "transformer_blocks.", "time_embedding.", "prd_embedding"),
+        layout="diffusers",
+        maps=diffusers_unclip.maps,
+    ),
 )
 
 
@@ -72,14 +121,38 @@ def recognise(shapes: Shapes, system: str | None = None, *, where: str = "checkp
     families = [family for family in FAMILIES if system in (None, family.system, *family.serves)]
     refused = ""
     for family in families:
-        pieces = family.recognise(shapes)
+        try:
+            pieces = family.recognise(shapes)
+            wrong = _misfit(shapes, expected(pieces)) if pieces else ""
+        except CheckpointError as error:
+            refused = refused or f"{where}: {error}"
+            continue
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:  # sizes that no network has
+            what = f"lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)[:80]
+            refused = refused or f"{where}: looks like {family.name}, but its shapes are of no network ({what!r})"
+            continue
         if not pieces:
             continue
-        wrong = _misfit(shapes, expected(pieces))
         if not wrong:
             return family, pieces
         refused = refused or f"{where}: looks like {family.name}, but does not fit: {wrong}"
     raise CheckpointError(refused or _unknown(shapes, families, system, where))
+
+
+def fitting(
+    shapes: Shapes, settings: Sequence[StageSettings | PartSettings], *, where: str
+) -> tuple[Family, tuple[Piece, ...]]:
+    """The family of a file that holds exactly one of these networks, and that network: for sizes that were never released.
+
+    Raises: CheckpointError when none of them has these keys and shapes.
+    """
+    for family in FAMILIES:
+        for each in settings:
+            keys = family.maps(each.network) if family.maps else None
+            if keys is not None and set(keys) == set(shapes) and expected([Piece(each, keys)]) == dict(shapes):
+                return family, (Piece(each, keys),)
+    names = ", ".join(each.name for each in settings)
+    raise CheckpointError(f"{where}: its {len(shapes)} keys and shapes are not those of any network of the preset ({names})")
 
 
 def expected(pieces: Sequence[Piece]) -> dict[str, tuple[int, ...]]:
