@@ -7,6 +7,7 @@ cancels by stopping to ask, and draws the progress bar itself.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -207,6 +208,28 @@ def consistency(
             fresh = (_sigma(alpha_bar, s) ** 2 - least**2).clamp(min=0).sqrt()
             x = like(at(alpha_bar, s).sqrt(), x0) * (x0 + like(fresh, x0) * noise(k))
         yield Step(s, x, x0)
+
+
+def resampled(sampler: Sampler, rounds: int) -> Sampler:
+    """Every step taken `rounds` times, noised back in between, so that known and new pixels can agree (RePaint algorithm 1).
+
+    A sampler that remembers earlier steps forgets them: each step stands alone, so second order becomes first.
+
+    Units: rounds 1 leaves every step single, as RePaint's U.
+    """
+
+    def sample(denoiser: Denoiser, alpha_bar: Tensor, x_T: Tensor, path: Sequence[int], noise: Noise, /) -> Iterator[Step]:
+        x, drawn = x_T, itertools.count()
+        for t, s in pairwise(path):
+            for left in reversed(range(rounds if s != CLEAN else 1)):
+                for step in sampler(denoiser, alpha_bar, x, (t, s), lambda _: noise(next(drawn))):
+                    x = step.x
+                    yield step
+                if left:
+                    ratio = at(alpha_bar, t) / at(alpha_bar, s)
+                    x = like(ratio.sqrt(), x) * x + like((1 - ratio).sqrt(), x) * noise(next(drawn))
+
+    return sample
 
 
 def last(steps: Iterator[Step]) -> Tensor:

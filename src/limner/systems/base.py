@@ -51,6 +51,15 @@ class Progress(NamedTuple):
     preview: Tensor  # the clean pictures the network sees by now, [B 3 H W] in [-1, 1]
 
 
+class Hint(NamedTuple):
+    """A picture that a stage starts from, or keeps outside a mask."""
+
+    image: Tensor  # [1 3 H W] in [-1, 1], at the stage's own side
+    repaint: Tensor | None = None  # [1 1 H W]: 1 where the stage may paint, 0 where the picture stays; None = everywhere
+    strength: float = 1.0  # how much of the path is walked: 1 starts from noise alone (SDEdit's t_0)
+    rounds: int = 1  # how often a step is taken, for networks that were not trained to inpaint (RePaint)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A network bound to its process, its vocabulary and its machine."""
@@ -122,6 +131,7 @@ def run(
     seed: int,
     indices: Sequence[int],
     low_res: Tensor | None = None,
+    hint: Hint | None = None,
 ) -> Iterator[samplers.Step]:
     """Sample one stage for the pictures `indices` of a seed.
 
@@ -132,7 +142,7 @@ def run(
     null = {name: value[1:2] for name, value in words.items() if len(value) > 1}
     if low_res is not None:
         cond["low_res"] = low_res
-    return run_each(stage, sampling, cond, null, seed=seed, indices=indices)
+    return run_each(stage, sampling, cond, null, seed=seed, indices=indices, hint=hint)
 
 
 def run_each(
@@ -143,19 +153,43 @@ def run_each(
     *,
     seed: int,
     indices: Sequence[int],
+    hint: Hint | None = None,
 ) -> Iterator[samplers.Step]:
     """Sample one stage, every picture under its own conditions; a picture is the same in whatever batch it is drawn.
 
     Shapes: cond {name: [B ...]}, null {name: [1 ...] or [B ...]} or {} for no guidance -> Steps of [B 3 H W].
     """
     network = stage.settings.network
-    path = schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)
+    path = walked(stage, sampling, hint)
+    if network.inpaint and hint is not None and hint.repaint is not None:
+        cond = {**cond, **_spread({"image": hint.image, "known": 1 - hint.repaint}, len(indices), stage.device)}
     net = guided(stage, sampling.guidance, cond, null)
     denoise = targets.denoiser(net, stage.alpha_bar, stage.settings.diffusion, path=path)
     shape = (network.channels, network.side, network.side)
     x_T = noise.batch(shape, seed=seed, indices=indices, stage=stage.number, step=noise.FIRST).to(stage.device)
     draws = noise.draws(x_T, seed=seed, indices=indices, stage=stage.number)
-    return sampler(sampling)(denoise, stage.alpha_bar, sampling.temperature * x_T, path, draws)
+    sample, start = sampler(sampling), sampling.temperature * x_T
+    if hint is not None:
+        image = hint.image.to(x_T)
+        if hint.repaint is not None:
+            denoise = guidance.keep(denoise, image, hint.repaint.to(x_T), clip=targets.clip_unit)
+        if hint.strength < 1:
+            start = targets.q_sample(image.expand_as(x_T), path[0], stage.alpha_bar, x_T)
+        if hint.rounds > 1:
+            sample = samplers.resampled(sample, hint.rounds)
+    return sample(denoise, stage.alpha_bar, start, path, draws)
+
+
+def walked(stage: Stage, sampling: SamplingSettings, hint: Hint | None) -> tuple[int, ...]:
+    """The levels that are visited: all of the path, or with a hint of less strength the end of it, at least one step."""
+    path = schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)
+    if hint is None or hint.strength >= 1:
+        return path
+    return path[-1 - max(1, round(hint.strength * (len(path) - 1))) :]
+
+
+def _spread(values: Mapping[str, Tensor], batch: int, device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device).expand(batch, *value.shape[1:]) for name, value in values.items()}
 
 
 def guided(stage: Stage, scale: float, cond: Mapping[str, Tensor], null: Mapping[str, Tensor]) -> targets.Network:
@@ -163,9 +197,10 @@ def guided(stage: Stage, scale: float, cond: Mapping[str, Tensor], null: Mapping
     return guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale if null else 1.0, cond, null)
 
 
-def count_steps(stage: Stage, sampling: SamplingSettings) -> int:
+def count_steps(stage: Stage, sampling: SamplingSettings, hint: Hint | None = None) -> int:
     """How many Steps `run` will yield."""
-    return len(schedules.path(len(stage.alpha_bar), sampling.steps, alpha_bar=stage.alpha_bar)) - 1
+    steps = len(walked(stage, sampling, hint)) - 1
+    return steps if hint is None else (steps - 1) * hint.rounds + 1
 
 
 def without_grad(steps: Iterator[samplers.Step]) -> Iterator[samplers.Step]:

@@ -6,7 +6,7 @@ Every stage's text is encoded once a prompt and its keys and values are projecte
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from limner.config import SystemSettings
 from limner.networks.building import hollow
 from limner.networks.unet import UNet
 from limner.systems import base
-from limner.systems.base import Dtype, Progress, Request, Stage
+from limner.systems.base import Dtype, Hint, Progress, Request, Stage
 
 
 class Drawn(NamedTuple):
@@ -46,8 +46,10 @@ class Glide:
         """Where it draws."""
         return self.stages[0].device
 
-    def draw(self, request: Request) -> Iterator[Progress | Drawn]:
+    def draw(self, request: Request, hints: Mapping[int, Hint] | None = None) -> Iterator[Progress | Drawn]:
         """Draw a request: Progress after every step, Drawn for every picture when it is finished.
+
+        `hints` give stages, by number, a picture to start from or to keep in part.
 
         A prompt that is too long is drawn without its end, with a PromptCutWarning that holds the words left out.
         Raises: InputError for a prompt that cannot be used; ConfigError for steps that cannot be made.
@@ -59,17 +61,20 @@ class Glide:
             words = [stage.words([request.prompt, request.negative]) for stage in self.stages]
         for start in range(0, request.n, request.batch):
             indices = tuple(range(request.first + start, request.first + min(start + request.batch, request.n)))
-            yield from self._draw_batch(request, words, indices)
+            yield from self._draw_batch(request, words, indices, hints or {})
 
     def _draw_batch(
-        self, request: Request, words: list[dict[str, Tensor]], indices: tuple[int, ...]
+        self, request: Request, words: list[dict[str, Tensor]], indices: tuple[int, ...], hints: Mapping[int, Hint]
     ) -> Iterator[Progress | Drawn]:
         done: list[Tensor] = []
         for stage in self.stages:
+            hint = hints.get(stage.number)
             low_res = base.round_8bit(done[-1]) if done else None
             sampling = stage.sampling(request)
-            steps = base.run(stage, sampling, words[stage.number], seed=request.seed, indices=indices, low_res=low_res)
-            of = base.count_steps(stage, sampling)
+            steps = base.run(
+                stage, sampling, words[stage.number], seed=request.seed, indices=indices, low_res=low_res, hint=hint
+            )
+            of = base.count_steps(stage, sampling, hint)
             # no_grad is entered for every step: a generator must not leave it on in its caller.
             for number, step in enumerate(base.without_grad(steps), start=1):
                 yield Progress(stage.settings.name, number, of, indices, step.x0)
