@@ -184,3 +184,25 @@ def test_a_picture_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_ids_of_another_length_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\[B, 6\]"):
         build().encode(torch.zeros(1, 5, dtype=torch.int64), None)
+
+
+def test_a_latent_is_enlarged_to_the_picture_and_steps_are_rows_of_a_table() -> None:
+    torch.manual_seed(0)
+    settings = UNetSettings(
+        side=8, width=32, multipliers=(1, 1), blocks=1, attention=(), middle_attention=False, latent=2, time_rows=5
+    )
+    net = UNet(settings).eval().requires_grad_(False)
+    x, latent = torch.randn(2, 3, 8, 8), torch.randn(2, 2, 2, 2)
+    for weight in net.parameters():  # those that begin at zero would hide everything
+        weight.normal_(std=0.1)
+    out = net(x, torch.tensor([1, 4]), {"latent": latent})
+    assert out.shape == (2, 6, 8, 8)
+    larger = latent.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    assert torch.equal(out, net(x, torch.tensor([1, 4]), {"latent": larger}))
+    assert net.table is not None
+    net.table.weight[4] += 1
+    again = net(x, torch.tensor([1, 4]), {"latent": latent})
+    assert torch.equal(again[0], out[0])
+    assert not torch.equal(again[1], out[1])
+    with pytest.raises(InputError, match="'latent' is missing"):
+        net(x, torch.tensor([1, 4]))
