@@ -107,3 +107,32 @@ class NoisedClipSettings(Frozen):
         if self.image is None and self.text is None:
             raise ValueError("CLIP needs a picture tower or a text tower")
         return self
+
+
+class CaptionerSettings(Frozen):
+    """CoCa as open_clip trains it: CLIP's two towers, and a decoder that reads the picture and writes its caption."""
+
+    kind: Literal["captioner"] = "captioner"
+    embed: int = Field(512, ge=1)  # width of the common space, of the pooled picture and of the text
+    image: VitSettings = VitSettings()
+    queries: int = Field(256, ge=2)  # of the attention pool
+    pool_heads: int = Field(8, ge=1)
+    pooled: Literal["first", "average"] = "first"  # which of the pool's answers stand for the whole picture
+    text: TextTowerSettings = TextTowerSettings(context=76)  # and one more place, for the whole text
+    depth: int = Field(12, ge=0)  # of the decoder
+    heads: int = Field(8, ge=1)
+    activation: Literal["quick_gelu", "gelu"] = "gelu"
+    pad: int = 0  # the token that fills unused places
+    shifted_pads: bool = True  # the released weights were trained with the mask of the pads one place too far right
+    mean: Channels = (0.48145466, 0.4578275, 0.40821073)
+    std: Channels = (0.26862954, 0.26130258, 0.27577711)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.text.width != self.embed:
+            raise ValueError(
+                f"the decoder reads text and picture alike: text.width {self.text.width} must be embed {self.embed}"
+            )
+        whole_heads(self.embed, self.heads)
+        whole_heads(self.embed, self.pool_heads)
+        return self
