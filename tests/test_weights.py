@@ -271,3 +271,26 @@ def test_a_wrong_setting_is_named_by_its_path_with_the_right_one(folder: Path) -
 def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(os.urandom(100_000))
     assert weights.sha256(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
+
+
+def test_a_file_written_piece_by_piece_is_the_one_the_library_writes(tmp_path: Path) -> None:
+    state = {
+        "b.weight": torch.randn(3, 5),
+        "a.weight": torch.randn(2, 3).half(),
+        "steps": torch.tensor(7),
+        "z": torch.randn(4).bfloat16(),
+        "mask": torch.tensor([True, False]),
+        "none": torch.zeros(0, 2),
+        "turned": torch.randn(4, 2).t(),
+        "ü": torch.arange(3, dtype=torch.int32),
+        "d": torch.ones(1, dtype=torch.float64),
+        "byte": torch.arange(5, dtype=torch.uint8),
+    }
+    weights.write_tensors(tmp_path / "ours", state, metadata={"stage": "base"})
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "theirs", metadata={"stage": "base"})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_numbers_that_no_file_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"x: torch\.complex64 cannot be stored"):
+        weights.write_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(1, dtype=torch.complex64)})

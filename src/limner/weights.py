@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import struct
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,6 @@ from typing import NamedTuple
 
 import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from limner.config import SystemSettings, dump, parse
@@ -26,6 +27,18 @@ from limner.errors import CheckpointError, ConfigError, LimnerError
 
 SUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a folder too
 _LISTED = 10
+_KINDS = {  # in the order in which the library stores them, from the last to the first
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
 
 
 class Folder(NamedTuple):
@@ -47,9 +60,11 @@ def save_folder(
     card: str,
     files: Mapping[str, bytes] | None = None,
     *,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = torch.bfloat16,
 ) -> Path:
-    """Write a checkpoint folder whole or not at all; floating weights are stored as `dtype`. An older checkpoint is replaced.
+    """Write a checkpoint folder whole or not at all; floating weights are stored as `dtype` (None: as they are).
+
+    An older checkpoint is replaced. Tensors are asked for and written one at a time.
 
     `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary).
 
@@ -65,7 +80,7 @@ def save_folder(
 
     def write(fresh: Path) -> None:
         for name in names:
-            save_file(_stored(states[name], dtype), fresh / f"{name}.safetensors", metadata={"stage": name})
+            write_tensors(fresh / f"{name}.safetensors", states[name], dtype=dtype, metadata={"stage": name})
         for name, data in (files or {}).items():
             (fresh / name).write_bytes(data)
         sums = "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(fresh.iterdir()))
@@ -137,11 +152,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        key: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous().clone()
-        for key, value in state.items()
-    }
+def write_tensors(
+    path: Path, state: Mapping[str, Tensor], *, dtype: torch.dtype | None = None, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, byte for byte as the library would, but one tensor at a time and with no second copy of all.
+
+    Each tensor is asked for twice: for its shape, then for its numbers. Floating ones become `dtype` (None: as they are).
+
+    Raises: CheckpointError for a type of number that is not stored; OSError when the disk refuses.
+    """
+    kinds: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for key, value in state.items():
+        stored = dtype if dtype is not None and value.is_floating_point() else value.dtype
+        if stored not in _KINDS:
+            raise CheckpointError(f"{path}: {key}: {stored} cannot be stored; have: {', '.join(_KINDS.values())}")
+        kinds[key] = (stored, tuple(value.shape))
+    order = sorted(kinds, key=lambda key: (-list(_KINDS).index(kinds[key][0]), key))
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    at = 0
+    for key in order:
+        stored, shape = kinds[key]
+        end = at + stored.itemsize * math.prod(shape)
+        header[key] = {"dtype": _KINDS[stored], "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for key in order:
+            numbers = state[key].detach().to("cpu", kinds[key][0]).contiguous().flatten()
+            file.write(numbers.view(torch.uint8).numpy().data)
 
 
 def _swap_in(path: Path, write: Callable[[Path], None]) -> None:
