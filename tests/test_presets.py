@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -43,3 +45,21 @@ def test_the_recipe_of_a_preset_names_stages_that_exist() -> None:
         loaded = load_preset(preset)
         names = {stage.name for stage in loaded.model.stages}
         assert {recipe.stage for recipe in loaded.training} <= names
+
+
+def test_a_preset_that_extends_others_changes_only_the_stages_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'extends = ["adm-64", "adm-upsample-256"]\n[model]\nname = "mine"\n'
+        '[[model.stages]]\nname = "upsampler"\n[model.stages.sampling]\nsteps = "ddim25"\n'
+    )
+    mine, small, large = (load_preset(each).model for each in (file, "adm-64", "adm-upsample-256"))
+    assert mine.stages[0] == small.stages[0]
+    assert mine.parts == small.parts
+    assert mine.stages[1].network == large.stages[0].network
+    assert mine.stages[1].sampling == large.stages[0].sampling.model_copy(update={"steps": "ddim25"})
+
+
+def test_a_head_width_of_zero_stands_for_a_number_of_heads() -> None:
+    network = load_preset("adm-128").model.stages[0].network
+    assert (network.heads, network.head_width) == (4, None)

@@ -1,4 +1,4 @@
-"""Presets: TOML files for people, shipped in `limner/presets` or anywhere as a path; one may extend another."""
+"""Presets: TOML files for people, shipped in `limner/presets` or anywhere as a path; one may extend another, or several."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TypeGuard
 
 from limner.config.settings import Tree, did_you_mean, override, parse
 from limner.config.systems import Preset
@@ -38,8 +39,11 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> Tree:
         raise ConfigError(f"{name}: not valid TOML: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: not a text file in UTF-8") from None
-    parent = tree.pop("extends", None)
-    return tree if parent is None else _merge(_read(parent, (*seen, str(name))), tree)
+    parents = tree.pop("extends", [])
+    whole: Tree = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        whole = _merge(whole, _read(parent, (*seen, str(name))))
+    return _merge(whole, tree)
 
 
 def _find(name: str | Path) -> str:
@@ -55,8 +59,19 @@ def _find(name: str | Path) -> str:
 
 
 def _merge(base: Tree, over: Tree) -> Tree:
-    """Tables merge key by key; lists and values are replaced."""
+    """Tables merge key by key, lists of named tables (stages, parts) name by name; other lists and values are replaced."""
     out = dict(base)
     for key, value in over.items():
-        out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+        was = out.get(key)
+        if isinstance(value, dict) and isinstance(was, dict):
+            out[key] = _merge(was, value)
+        elif _named(value) and _named(was):
+            before = {each["name"]: each for each in was}
+            out[key] = list((before | {each["name"]: _merge(before.get(each["name"], {}), each) for each in value}).values())
+        else:
+            out[key] = value
     return out
+
+
+def _named(value: object) -> TypeGuard[list[Tree]]:
+    return isinstance(value, list) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in value)

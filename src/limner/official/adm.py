@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 
 from limner.config import ClassifierSettings, UNetSettings
+from limner.networks.building import hollow
 from limner.networks.classifier import Classifier
 from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
 from limner.official.layout import Entry
-from limner.official.piece import Piece, Shapes
 
 _RES = {
     "norm_in": "in_layers.0",
@@ -37,8 +37,7 @@ def keys(settings: UNetSettings, *, head_major: bool = True) -> dict[str, Entry]
 
     `head_major` is False only for networks trained with `use_new_attention_order`.
     """
-    with torch.device("meta"):
-        net = UNet(settings)
+    net = hollow(UNet, settings)
     out = _encoder(net, head_major)
     if net.label is not None:
         out["label_emb.weight"] = Entry("label.weight")
@@ -51,18 +50,12 @@ def keys(settings: UNetSettings, *, head_major: bool = True) -> dict[str, Entry]
     return out
 
 
-def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
-    """The network of a file with these keys and shapes; None when it is no U-Net of this layout."""
-    return None
-
-
 def classifier_keys(settings: ClassifierSettings, *, head_major: bool = True) -> dict[str, Entry]:
     """Official key -> limner's place for it, for a classifier of these settings.
 
     `head_major` is of its attention blocks; the attention pool has [q, k, v][head] in any case.
     """
-    with torch.device("meta"):
-        net = Classifier(settings)
+    net = hollow(Classifier, settings)
     out = _encoder(net, head_major)
     match settings.pool:
         case "attention":
