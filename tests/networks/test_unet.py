@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.config import TextSettings, UNetSettings
-from limner.errors import InputError, ShapeError
+from limner.config import TextSettings, UNetSettings, parse
+from limner.errors import ConfigError, InputError, ShapeError
 from limner.networks.unet import UNet
 
 TEXT = TextSettings(rows=20, context=6, width=32, depth=2, heads=2)
@@ -157,6 +157,52 @@ def test_gradients_agree_between_the_explicit_and_the_fused_attention() -> None:
         torch.autograd.grad(ours.square().sum(), (q, k, v)), torch.autograd.grad(fused.square().sum(), (q, k, v)), strict=True
     ):
         torch.testing.assert_close(mine, theirs)
+
+
+@torch.no_grad()
+def test_words_from_outside_reach_the_picture_unless_they_are_pads() -> None:
+    net = build(text=None, words=12)
+    x, t, _ = inputs(net)
+    mask = torch.tensor([[True, True, False], [True, True, False]])
+    cond = {"text": torch.randn(2, 3, 12), "pooled": torch.randn(2, 128), "mask": mask}
+    pad, word = cond["text"].clone(), cond["text"].clone()
+    pad[:, 2] += 5
+    word[:, 1] += 5
+    out = net(x, t, cond)
+    assert torch.equal(out, net(x, t, cond | {"text": pad}))
+    assert not torch.allclose(out, net(x, t, cond | {"text": word}))
+    assert not torch.allclose(out, net(x, t, {name: cond[name] for name in ("text", "pooled")}))
+    assert torch.equal(out, net(x, t, net.project(cond)))
+
+
+@torch.no_grad()
+def test_a_bicubic_upsampler_sees_the_picture_enlarged_without_aliasing() -> None:
+    net = build(text=None, attention=(), low_res=True, enlarge="bicubic")
+    x, t, _ = inputs(net)
+    low = torch.randn(2, 3, 4, 4)
+    large = torch.nn.functional.interpolate(low, 16, mode="bicubic", align_corners=False, antialias=True)
+    torch.testing.assert_close(net(x, t, {"low_res": low}), net(x, t, {"low_res": large}), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(net(x, t, {"low_res": low}), build(text=None, attention=(), low_res=True)(x, t, {"low_res": low}))
+
+
+def test_gradients_of_masked_attention_agree_too() -> None:
+    from limner.networks.layers import attend
+
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 5, 8, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    ours = attend(q, k, v, mask)
+    torch.testing.assert_close(ours, fused)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours.square().sum(), (q, k, v)), torch.autograd.grad(fused.square().sum(), (q, k, v)), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_text_is_encoded_inside_or_outside() -> None:
+    with pytest.raises(ConfigError, match="set one of them"):
+        parse(UNetSettings, SMALL.model_dump() | {"words": 8}, where="x")
 
 
 def test_a_missing_condition_is_named() -> None:

@@ -14,14 +14,11 @@ from limner.config import StatisticsSettings
 class EmbeddingStatistics(nn.Module):
     """Mean and spread of every component of CLIP's image embeddings over a data set; nothing in it is trained."""
 
-    mean: Tensor
-    spread: Tensor
-
     def __init__(self, settings: StatisticsSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.register_buffer("mean", torch.zeros(settings.clip))
-        self.register_buffer("spread", torch.ones(settings.clip))
+        self.mean = nn.Parameter(torch.zeros(settings.clip), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(settings.clip), requires_grad=False)
 
     def normalise(self, embedding: Tensor) -> Tensor:
         """What the prior is trained to predict. Shapes: [B D] -> [B D]."""

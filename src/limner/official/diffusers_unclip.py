@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from limner.config import PriorSettings, TextProjectionSettings, UNetSettings
+from limner.config import NetworkSettings, PartSettings, PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
 from limner.networks.building import hollow
 from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
-from limner.official.layout import Entry
+from limner.official import unclip
+from limner.official.layout import Entry, KeyMap
+from limner.official.piece import Piece, Shapes
 
 _PRIOR = {
     "time.0": "time_embedding.linear_1",
@@ -105,6 +107,112 @@ def unet_keys(settings: UNetSettings, prefix: str = "") -> dict[str, Entry]:
             out |= _res(f"{prefix}mid_block.resnets.{res}.", f"middle.{n}.", layer)
             res += 1
     return out
+
+
+def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
+    """The networks in one file of the folder; None when it is none of them.
+
+    The two upsamplers look alike: each is taken for the first (`twin` makes it the last).
+
+    Raises: CheckpointError for a network whose sizes do not tell all that must be known, naming what.
+    """
+    if "proj_to_clip_embeddings.weight" in shapes and "clip_mean" in shapes:
+        prior = _prior(shapes)
+        beside = StatisticsSettings(clip=prior.answer or prior.clip)
+        return (
+            Piece(PartSettings(name=unclip.PRIOR, network=prior), prior_keys(prior)),
+            Piece(PartSettings(name=unclip.STATISTICS, network=beside), statistics_keys()),
+        )
+    if "learned_classifier_free_guidance_embeddings" in shapes:
+        projection = _text_projection(shapes)
+        return (Piece(PartSettings(name=unclip.TEXT_PROJECTION, network=projection), text_projection_keys(projection)),)
+    if {"time_embedding.linear_1.weight", "conv_in.weight", "down_blocks.0.resnets.0.time_emb_proj.weight"} <= set(shapes):
+        network = _unet(shapes)
+        if network.words is not None or network.low_res:
+            stage = unclip.decoder(network) if network.words is not None else unclip.upsampler(network)
+            return (Piece(stage, unet_keys(stage.network)),)
+    return None
+
+
+def twin(piece: Piece) -> Piece | None:
+    """The other network of the same shapes: the first upsampler's is the last; None when there is no other."""
+    if piece.settings.name != unclip.FIRST or not isinstance(piece.settings.network, UNetSettings):
+        return None
+    return piece._replace(settings=unclip.last_step(piece.settings.network))
+
+
+def maps(network: NetworkSettings) -> KeyMap | None:
+    """The official keys of one of unCLIP's networks; None for others."""
+    match network:
+        case PriorSettings():
+            return prior_keys(network)
+        case StatisticsSettings():
+            return statistics_keys()
+        case TextProjectionSettings():
+            return text_projection_keys(network)
+        case UNetSettings() if network.words is not None or network.enlarge == "bicubic":
+            return unet_keys(network)
+        case _:
+            return None
+
+
+def _prior(shapes: Shapes) -> PriorSettings:
+    _, length, width = shapes["positional_embedding"]
+    (answer, _), clip = shapes["proj_to_clip_embeddings.weight"], shapes["proj_in.weight"][1]
+    pooled, time = shapes["embedding_proj.weight"][1], shapes["time_embedding.linear_1.weight"][0]
+    words = shapes.get("encoder_hidden_states_proj.weight", (width, None))[1]
+    answer_token = "prd_embedding" in shapes
+    return PriorSettings(
+        clip=clip,
+        answer=None if answer == clip else answer,
+        pooled=None if pooled == clip else pooled,
+        words=words,
+        context=length - 3 - answer_token,
+        width=width,
+        depth=unclip.count(shapes, r"transformer_blocks\.(\d+)\."),
+        heads=unclip.heads(width, what="prior"),
+        time_width=None if time == width else time,
+        answer_token=answer_token,
+        pooled_norm="embedding_proj_norm.weight" in shapes,
+        first_norm="norm_in.weight" in shapes,
+    )
+
+
+def _text_projection(shapes: Shapes) -> TextProjectionSettings:
+    width, clip = shapes["encoder_hidden_states_proj.weight"]
+    return TextProjectionSettings(
+        clip=clip,
+        tokens=shapes["clip_extra_context_tokens_proj.weight"][0] // width,
+        width=width,
+        embed=shapes["embedding_proj.weight"][0],
+    )
+
+
+def _unet(shapes: Shapes) -> UNetSettings:
+    """The network; heads and side are told by `unclip`."""
+    width = shapes["time_embedding.linear_1.weight"][1]
+    levels = unclip.count(shapes, r"down_blocks\.(\d+)\.")
+    widths = [shapes[f"down_blocks.{level}.resnets.0.conv1.weight"][0] for level in range(levels)]
+    attended = [f"down_blocks.{level}.attentions.0.group_norm.weight" in shapes for level in range(levels)]
+    seen, out = shapes["conv_in.weight"][1], shapes["conv_out.weight"][0]
+    words = [shape[1] for key, shape in shapes.items() if key.endswith("add_k_proj.weight")]
+    low_res, down = seen == 2 * out, "down_blocks.0.downsamplers.0."
+    residual = levels == 1 or f"{down}conv1.weight" in shapes
+    return UNetSettings(
+        side=2**levels,
+        channels=out if low_res else seen,
+        width=width,
+        multipliers=tuple(each / width for each in widths),
+        blocks=unclip.count(shapes, r"down_blocks\.0\.resnets\.(\d+)\."),
+        attention=tuple(2**level for level, yes in enumerate(attended) if yes),
+        middle_attention="mid_block.attentions.0.group_norm.weight" in shapes,
+        scale_shift=shapes["down_blocks.0.resnets.0.time_emb_proj.weight"][0] == 2 * widths[0],
+        residual_resample=residual,
+        conv_resample=residual or f"{down}conv.weight" in shapes,
+        ranged=out == 2 * seen,
+        words=words[0] if words else None,
+        low_res=low_res,
+    )
 
 
 def _block(official: str, number: int, limner: str, block: nn.Module) -> dict[str, Entry]:

@@ -6,9 +6,10 @@ U-Nets. Fused attention rows are [head][q, k, v] in all of them.
 
 from __future__ import annotations
 
-from limner.config import PriorSettings, TextProjectionSettings, UNetSettings
-from limner.official import adm
+from limner.config import NetworkSettings, PartSettings, PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
+from limner.official import adm, unclip, unets
 from limner.official.layout import Entry, KeyMap
+from limner.official.piece import Piece, Shapes
 
 MODEL = "model."  # in front of every key of the prior's and the decoder's file
 FIRST, LAST = "model_first_steps.", "model_last_step."  # of the two U-Nets of super-resolution
@@ -67,6 +68,83 @@ def text_projection_keys(settings: TextProjectionSettings, prefix: str = MODEL) 
     if settings.null:
         out[f"{prefix}cf_param"] = Entry("null")
     return out
+
+
+def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
+    """The networks in one of Karlo's files; None when it is none of them.
+
+    Raises: CheckpointError for a network whose sizes do not tell all that must be known, naming what.
+    """
+    if set(shapes) == {"0", "1"} and len(shapes["0"]) == 1:
+        statistics = PartSettings(name=unclip.STATISTICS, network=StatisticsSettings(clip=shapes["0"][0]))
+        return (Piece(statistics, statistics_keys()),)
+    if f"{FIRST}time_embed.0.weight" in shapes and f"{LAST}time_embed.0.weight" in shapes:
+        first, last = (unets.unet(_under(shapes, prefix)) for prefix in (FIRST, LAST))
+        return (
+            Piece(unclip.upsampler(first), unet_keys(first, FIRST)),
+            Piece(unclip.last_step(last), unet_keys(last, LAST)),
+        )
+    inner = _under(shapes, MODEL)
+    if "prd_emb" in inner:
+        prior = _prior(inner)
+        return (Piece(PartSettings(name=unclip.PRIOR, network=prior), prior_keys(prior)),)
+    if "text_feat_proj.weight" in inner:
+        projection = _text_projection(inner)
+        words = inner["text_seq_proj.0.weight"][0]
+        decoder = unclip.decoder(unets.unet(inner).model_copy(update={"words": words}))
+        beside = PartSettings(name=unclip.TEXT_PROJECTION, network=projection)
+        return (Piece(decoder, unet_keys(decoder.network, MODEL)), Piece(beside, text_projection_keys(projection)))
+    return None
+
+
+def maps(network: NetworkSettings) -> KeyMap | None:
+    """The official keys of one of unCLIP's networks; None for others."""
+    match network:
+        case PriorSettings():
+            return prior_keys(network)
+        case StatisticsSettings():
+            return statistics_keys()
+        case TextProjectionSettings():
+            return text_projection_keys(network)
+        case UNetSettings() if network.words is not None:
+            return unet_keys(network, MODEL)
+        case UNetSettings() if network.enlarge == "bicubic":
+            return unet_keys(network, FIRST)
+        case _:
+            return None
+
+
+def _prior(shapes: Shapes) -> PriorSettings:
+    _, length, width = shapes["positional_embedding"]
+    (answer, _), clip = shapes["out_proj.weight"], shapes["clip_img_proj.weight"][1]
+    pooled = shapes["text_emb_proj.weight"][1]
+    return PriorSettings(
+        clip=clip,
+        answer=None if answer == clip else answer,
+        pooled=None if pooled == clip else pooled,
+        words=shapes["text_enc_proj.weight"][1],
+        context=length - 4,
+        width=width,
+        depth=unclip.count(shapes, r"transformer\.resblocks\.(\d+)\."),
+        heads=unclip.heads(width, what="prior"),
+        learned_padding="padding_embedding" in shapes,
+        final_norm="final_ln.weight" in shapes,
+    )
+
+
+def _text_projection(shapes: Shapes) -> TextProjectionSettings:
+    width, clip = shapes["text_seq_proj.0.weight"]
+    return TextProjectionSettings(
+        clip=clip,
+        tokens=shapes.get("clip_tok_proj.weight", (0,))[0] // width,
+        width=width,
+        embed=shapes["clip_emb.weight"][0],
+        null="cf_param" in shapes,
+    )
+
+
+def _under(shapes: Shapes, prefix: str) -> Shapes:
+    return {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
 
 
 def _leaves(prefix: str, names: dict[str, str], limner: str = "") -> dict[str, Entry]:

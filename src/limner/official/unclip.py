@@ -1,0 +1,63 @@
+"""What Karlo's published configuration says and its files do not show: names, heads, sides, processes, sampling.
+
+Its keys are in `karlo.py` (the original files) and `diffusers_unclip.py` (the folder of diffusers, whose names the networks
+have in limner too).
+"""
+
+from __future__ import annotations
+
+import re
+
+from limner.config import DiffusionSettings, PartSettings, SamplingSettings, StageSettings, UNetSettings
+from limner.errors import CheckpointError
+from limner.official.piece import Shapes
+
+PRIOR, STATISTICS, TEXT_PROJECTION = "prior", "statistics", "text_proj"
+DECODER, FIRST, LAST = "decoder", "super_res_first", "super_res_last"
+SMALL, LARGE = 64, 256  # pixels of the decoder's pictures and of the upsamplers'
+_HEAD_WIDTH = 64
+
+
+def decoder(network: UNetSettings) -> StageSettings:
+    """The stage from an embedding to a small picture, sampled as Karlo's "fast" does."""
+    return StageSettings(
+        name=DECODER,
+        network=network.model_copy(update={"side": SMALL, "heads": 1, "head_width": _HEAD_WIDTH}),
+        diffusion=DiffusionSettings(schedule="cosine", target="eps", variance="learned_range"),
+        sampling=SamplingSettings(sampler="ddpm", steps="25", guidance=8.0),
+    )
+
+
+def upsampler(network: UNetSettings) -> StageSettings:
+    """The stage that enlarges, all steps but its last, for which there is a network of its own (`last_step`)."""
+    return StageSettings(
+        name=FIRST,
+        network=_enlarging(network),
+        diffusion=DiffusionSettings(schedule="cosine", target="eps", variance="fixed_small"),
+        sampling=SamplingSettings(sampler="ddpm", steps="7", guidance=1.0),
+        low_side=SMALL,
+    )
+
+
+def last_step(network: UNetSettings) -> PartSettings:
+    """The network of the enlarging stage's last step."""
+    return PartSettings(name=LAST, network=_enlarging(network))
+
+
+def heads(width: int, *, what: str) -> int:
+    """Heads of a transformer of some width, 64 channels each as published.
+
+    Raises: CheckpointError when the width cannot be cut so.
+    """
+    if width % _HEAD_WIDTH:
+        raise CheckpointError(f"{what}: a width of {width} cannot be cut into heads of {_HEAD_WIDTH}, as Karlo has them")
+    return width // _HEAD_WIDTH
+
+
+def count(shapes: Shapes, pattern: str) -> int:
+    """How many numbers, from 0, stand in the group of a pattern at the beginning of keys."""
+    return 1 + max((int(found[1]) for key in shapes if (found := re.match(pattern, key))), default=-1)
+
+
+def _enlarging(network: UNetSettings) -> UNetSettings:
+    return network.model_copy(update={"side": LARGE, "enlarge": "bicubic"})
