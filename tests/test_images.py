@@ -259,3 +259,15 @@ def test_a_grid_without_pictures_or_with_too_many_labels_is_refused() -> None:
         images.grid([])
     with pytest.raises(InputError, match="1 pictures cannot carry 2 labels"):
         images.grid([Image.new("RGB", (4, 4))], ["a", "b"])
+
+
+def test_a_picture_for_dalle_is_resized_by_its_shorter_side_and_cropped_in_the_middle() -> None:
+    ramp = Image.fromarray(np.tile(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], (50, 1, 3)))  # 100 x 50
+    square = images.dalle_square(ramp, 25)
+    assert square.shape == (3, 25, 25)
+    resized = np.asarray(ramp.resize((50, 25), Image.Resampling.LANCZOS), np.float32) / 255
+    assert np.array_equal(square.permute(1, 2, 0).numpy(), resized[:, 12:37])  # (50 - 25) / 2 rounds to even
+    same = images.dalle_square(ramp.crop((0, 0, 50, 50)), 50)
+    assert torch.equal(same[:, 0, 0], torch.zeros(3))
+    with pytest.raises(InputError, match="100x50, but its shorter side must have 51"):
+        images.dalle_square(ramp, 51)

@@ -17,7 +17,7 @@ import platformdirs
 from limner.config import SystemSettings, parse
 from limner.errors import CheckpointError, LimnerError
 
-_VERBS = {"glide": ("draw",)}
+_VERBS = {"glide": ("draw",), "clip": ("score",), "dvae": ("reconstruct",)}
 _VERBS_OF_INPAINTING = ("edit",)
 
 
@@ -88,7 +88,7 @@ def models_root() -> Path:
 
 def _verbs(settings: SystemSettings) -> tuple[str, ...]:
     editing = _VERBS_OF_INPAINTING if settings.stages and all(stage.network.inpaint for stage in settings.stages) else ()
-    return (*_VERBS[settings.system], *editing)
+    return (*_VERBS.get(settings.system, ()), *editing)
 
 
 def _bundled_root() -> Path:

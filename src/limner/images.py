@@ -154,7 +154,9 @@ def adm_square(picture: Image.Image, side: int) -> Image.Image:
     return picture.crop((left, top, left + side, top + side))
 
 
-def clip_square(picture: Image.Image, side: int) -> Tensor:
+def clip_square(
+    picture: Image.Image, side: int, *, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
+) -> Tensor:
     """A picture as CLIP's image tower wants it: shorter side bicubic, centre crop, normalised (CLIP, released code).
 
     Shapes: W x H -> [3 side side] float32.
@@ -166,7 +168,26 @@ def clip_square(picture: Image.Image, side: int) -> Tensor:
     left, top = (round((length - side) / 2) for length in size)
     pixels = np.array(resized.crop((left, top, left + side, top + side)))
     x = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255  # [3 side side]
-    return (x - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
+    return (x - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
+def dalle_square(picture: Image.Image, side: int) -> Tensor:
+    """A picture as DALL-E's notebook prepares it: shorter side by Lanczos, centre crop; not mapped yet.
+
+    Shapes: W x H -> [3 side side] float32.
+    Units:  [0, 1].
+    Raises: InputError for a picture that would have to be enlarged.
+    """
+    short = min(picture.size)
+    if short < side:
+        raise InputError(
+            f"the picture is {picture.width}x{picture.height}, but its shorter side must have {side} pixels or more; enlarge it"
+        )
+    width, height = (round(side / short * length) for length in picture.size)
+    resized = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    left, top = (round((length - side) / 2) for length in resized.size)
+    pixels = np.array(resized.crop((left, top, left + side, top + side)))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255  # [3 side side]
 
 
 def grid(pictures: Sequence[Image.Image], labels: Sequence[str] = (), columns: int | None = None) -> Image.Image:
