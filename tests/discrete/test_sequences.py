@@ -54,3 +54,12 @@ def test_the_loss_is_that_of_masked_logits_weighted_by_kind(image_weight: float)
 def test_logits_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"expected shape \[3, 5, 12\]; got \[3, 5, 11\]"):
         sequences.token_loss(torch.zeros(3, 5, 11), labels(), OWN)
+
+
+def test_a_first_token_that_is_given_is_not_scored() -> None:
+    logits = torch.randn(3, 5, 12, generator=torch.Generator().manual_seed(0))
+    whole = sequences.token_loss(logits, labels(), OWN)
+    short = sequences.token_loss(logits[:, 1:], labels()[:, 1:], OWN, first=1)
+    torch.testing.assert_close(short.image, whole.image)
+    first = F.cross_entropy(logits[:, 0, : OWN.offset], labels()[:, 0])
+    torch.testing.assert_close((2 * short.text + first) / 3, whole.text)

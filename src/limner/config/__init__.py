@@ -27,7 +27,7 @@ from limner.config.systems import (
     SystemSettings,
     TrainSettings,
 )
-from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings, TokenModelSettings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "TextProjectionSettings",
     "TextSettings",
     "TextTowerSettings",
+    "TokenModelSettings",
     "TrainSettings",
     "UNetSettings",
     "VitSettings",

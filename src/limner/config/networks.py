@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from limner.config.autoencoders import DiscreteDecoderSettings, DiscreteEncoderSettings, LatentVAESettings, VqganSettings
 from limner.config.clip import CaptionerSettings, ClipSettings, NoisedClipSettings
 from limner.config.settings import Frozen
-from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings
+from limner.config.token_models import BartDecoderSettings, BartEncoderSettings, T5Settings, TokenModelSettings
 from limner.config.unclip import PriorSettings, StatisticsSettings, TextProjectionSettings
 
 # TOML has no word for None, so 0 stands for it there.
@@ -118,6 +118,7 @@ NetworkSettings = Annotated[
     | BartEncoderSettings
     | BartDecoderSettings
     | T5Settings
+    | TokenModelSettings
     | PriorSettings
     | StatisticsSettings
     | TextProjectionSettings

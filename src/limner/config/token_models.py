@@ -1,4 +1,4 @@
-"""What the networks that read and write tokens are made of: DALL-E mini's encoder and decoder, T5's encoder."""
+"""What the networks that read and write tokens are made of: DALL-E's transformer, DALL-E mini, T5."""
 
 from __future__ import annotations
 
@@ -55,3 +55,37 @@ class T5Settings(Frozen):
     gated: bool = True  # v1.1: GELU-gated perceptron; False: the ReLU of the first release
     buckets: int = Field(32, ge=2)  # of distances between tokens, of which the first layer holds a bias a head
     reach: int = Field(128, ge=2)  # distances from here on share a bucket
+
+
+class TokenModelSettings(Frozen):
+    """DALL-E's transformer over text and image tokens; the 12 billion parameters of the paper are the default.
+
+    Ids are numbered words first, then one padding id for every text position, then the image's codes.
+    """
+
+    kind: Literal["token-model"] = "token-model"
+    words: int = Field(16384, ge=1)  # ids of the text
+    text: int = Field(256, ge=1)  # positions of the text
+    codes: int = Field(8192, ge=1)  # ids of the image
+    rows: int = Field(32, ge=1)  # of the grid of image tokens
+    cols: int = Field(32, ge=1)
+    width: int = Field(3968, ge=1)
+    depth: int = Field(64, ge=1)
+    heads: int = Field(62, ge=1)
+    kernel: int = Field(11, ge=1)  # of the last layer's convolutional attention
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many ids there are."""
+        return self.words + self.text + self.codes
+
+    @property
+    def length(self) -> int:
+        """How many tokens a whole sequence has."""
+        return self.text + self.rows * self.cols

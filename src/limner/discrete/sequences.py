@@ -71,8 +71,12 @@ def allowed(positions: int, vocabulary: Vocabulary, *, device: torch.device | No
     return is_text == is_word
 
 
-def token_loss(logits: Tensor, labels: Tensor, vocabulary: Vocabulary, *, image_weight: float = 7 / 8) -> TokenLoss:
+def token_loss(
+    logits: Tensor, labels: Tensor, vocabulary: Vocabulary, *, image_weight: float = 7 / 8, first: int = 0
+) -> TokenLoss:
     """Each kind's cross-entropy over its own ids and tokens, and 1/8 text + 7/8 image (DALL-E 1 section 2.2).
+
+    `first` is the place in the sequence of the first label: 1 where the first token is given and not predicted.
 
     Shapes: logits [B L V], labels [B L] int64 from `joined`; logits[:, i] predict labels[:, i].
     Units:  nats a token; the mean counts the padding, which is predicted like words.
@@ -81,7 +85,7 @@ def token_loss(logits: Tensor, labels: Tensor, vocabulary: Vocabulary, *, image_
     if logits.shape != (*labels.shape, vocabulary.size):
         raise ShapeError(f"logits: expected shape {[*labels.shape, vocabulary.size]}; got {list(logits.shape)}")
     words, codes = logits[..., : vocabulary.offset], logits[..., vocabulary.offset :]
-    at = vocabulary.text
+    at = vocabulary.text - first
     text = F.cross_entropy(words[:, :at].flatten(0, 1), labels[:, :at].flatten())
     image = F.cross_entropy(codes[:, at:].flatten(0, 1), labels[:, at:].flatten() - vocabulary.offset)
     return TokenLoss(text, image, (1 - image_weight) * text + image_weight * image)

@@ -24,6 +24,7 @@ from limner.config import (
     StatisticsSettings,
     T5Settings,
     TextProjectionSettings,
+    TokenModelSettings,
     UNetSettings,
     VqganSettings,
 )
@@ -38,6 +39,7 @@ from limner.networks.latent_vae import LatentVAE
 from limner.networks.noised_clip import NoisedClip
 from limner.networks.t5 import T5Encoder
 from limner.networks.text_projection import TextProjection
+from limner.networks.token_model import TokenModel
 from limner.networks.unet import UNet
 from limner.networks.vqgan import VqganDecoder
 
@@ -72,6 +74,8 @@ def build(settings: NetworkSettings) -> nn.Module:
             return BartDecoder(settings)
         case T5Settings():
             return T5Encoder(settings)
+        case TokenModelSettings():
+            return TokenModel(settings)
         case PriorSettings():
             return DiffusionPrior(settings)
         case StatisticsSettings():
