@@ -51,7 +51,8 @@ def test_weights_survive_the_way_to_either_layout_and_back(dialect: Dialect) -> 
 
 @pytest.mark.parametrize("widths", [(96, 64, 64), (352, 480)], ids=["narrower", "a quotient that rounds down"])
 def test_settings_are_inferred_from_shapes(widths: tuple[int, ...]) -> None:
-    wanted = SMALL.model_copy(update={"width": widths[0], "multipliers": tuple((w + 0.5) / widths[0] for w in widths)})
+    multipliers = tuple((width + 0.5) / widths[0] for width in widths)
+    wanted = SMALL.model_copy(update={"width": widths[0], "multipliers": multipliers, "embed": 48})
     net = hollow(UNet, wanted)
     with torch.device("meta"):
         state = layout.to_official(net.state_dict(), consistency_decoder.keys(wanted), where="x")

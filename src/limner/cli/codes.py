@@ -18,7 +18,7 @@ def reconstruct(
     terminal: Terminal,
     pictures: Annotated[list[Path], typer.Argument(help="Pictures of at least the side.", show_default=False)],
     *,
-    model: Annotated[str, option("--model", "-m", help="A dVAE's name or checkpoint folder.", env="LIMNER_MODEL")] = MODEL,
+    model: Annotated[str, option("--model", "-m", help="A dVAE's name or checkpoint folder.")] = MODEL,
     out: Annotated[Path, option("--out", "-o", help="The picture to write; a folder for several.")] = Path("reconstructed"),
     side: Annotated[int, option("--side", help="Pixels of the square that is coded, a multiple of 8.", min=8)] = 256,
     device: Device = "auto",

@@ -42,6 +42,7 @@ class UNetSettings(Frozen):
     side: int = Field(64, ge=1)  # pixels of the square picture it is built for
     channels: int = Field(3, ge=1)  # of the picture itself; conditions add their own
     width: int = Field(192, ge=1)
+    embed: int | None = None  # channels of the vector that tells step and conditions; None = 4 * width
     multipliers: tuple[float, ...] = (1, 2, 3, 4)  # of width, one a level; the first may be a fraction
     blocks: int = Field(3, ge=1)  # residual blocks a level
     attention: tuple[int, ...] = (2, 4, 8)  # downsampling factors (after `patch`) at which attention is used

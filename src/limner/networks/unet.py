@@ -31,7 +31,7 @@ class ResBlock(nn.Module):
         self.scale_shift = settings.scale_shift
         self.norm_in = GroupNorm(settings.groups, c_in)
         self.conv_in = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.emb = nn.Linear(4 * settings.width, 2 * c_out if settings.scale_shift else c_out)
+        self.emb = nn.Linear(settings.embed or 4 * settings.width, 2 * c_out if settings.scale_shift else c_out)
         self.norm_out = GroupNorm(settings.groups, c_out)
         self.dropout = nn.Dropout(settings.dropout)
         self.conv_out = zeroed(nn.Conv2d(c_out, c_out, 3, padding=1))
@@ -130,7 +130,7 @@ class UNet(nn.Module):
     def __init__(self, settings: UNetSettings) -> None:
         super().__init__()
         self.settings = s = settings
-        embed = 4 * s.width
+        embed = s.embed or 4 * s.width
         widths = [int(m * s.width) for m in s.multipliers]
         self.time = nn.Sequential(nn.Linear(s.width, embed), nn.SiLU(), nn.Linear(embed, embed))
         self.table = None if s.time_rows is None else nn.Embedding(s.time_rows, s.width)

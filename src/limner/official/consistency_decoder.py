@@ -154,10 +154,12 @@ def _settings(shapes: Shapes, dialect: Dialect, prefix: str) -> UNetSettings:
     blocks = 0
     while f"{prefix}{dialect.down.format(level=0, run=0, number=blocks)}.{first}" in shapes:
         blocks += 1
+    embed = shapes[f"{prefix}{dialect.whole['time.2']}.{dialect.weight}"][0]
     return UNetSettings(
         side=SIDE,
         channels=channels,
         width=stem,
+        embed=None if embed == 4 * stem else embed,
         multipliers=tuple(_multiplier(width, stem) for width in widths),
         blocks=blocks,
         attention=(),

@@ -19,6 +19,7 @@ def run(case: Case) -> dict[str, Tensor]:
     pieces = consistency_decoder.recognise_diffusers({key: tuple(value.shape) for key, value in weights.items()})
     assert pieces is not None
     assert {key for piece in pieces for key in piece.keys} == set(weights)
+    assert all(case.config.get(f"{half}_norm_num_groups", 32) == 32 for half in ("encoder", "decoder"))
     draw, (_, look) = network(case, pieces[0], weights), pieces
     encoder = build(look.settings.network)
     assert isinstance(encoder, LatentVAE)
