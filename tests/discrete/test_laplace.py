@@ -23,17 +23,3 @@ def test_the_likeliest_logit_is_the_one_the_decoder_names() -> None:
     mu = torch.linspace(-3, 3, 601, dtype=torch.float64)
     best = mu[laplace.log_likelihood(x, mu, torch.zeros_like(mu)).argmax()]
     assert abs(float(best - torch.logit(x))) < 0.006
-
-
-@pytest.mark.parametrize("margin", [0.1, 0.02])
-def test_pixels_return_from_the_inner_range(margin: float) -> None:
-    pixels = torch.linspace(0, 1, 11, dtype=torch.float64)
-    inner = laplace.inset(pixels, margin)
-    assert float(inner.min()) == pytest.approx(margin)
-    assert float(inner.max()) == pytest.approx(1 - margin)
-    torch.testing.assert_close(laplace.outset(inner, margin), pixels)
-
-
-def test_a_reconstruction_is_always_a_picture() -> None:
-    drawn = laplace.reconstruction(torch.tensor([-50.0, 0.0, 50.0]))
-    torch.testing.assert_close(drawn, torch.tensor([0.0, 0.5, 1.0]))
