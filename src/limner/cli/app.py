@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from limner import __version__
-from limner.cli import bench, completion, data, doctor, draw, evaluate, models, repeat, settings_files, train
+from limner.cli import bench, codes, completion, data, doctor, draw, evaluate, models, repeat, score, settings_files, train
 from limner.cli.flags import option
 from limner.cli.terminal import Terminal
 from limner.errors import LimnerError
@@ -50,6 +50,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")
 app.command("bench")(bench.bench)
 app.command("reproduce")(repeat.reproduce)
+app.command("reconstruct")(codes.reconstruct)
+app.command("score")(score.score)
 app.command("doctor")(doctor.doctor)
 app.command("completion")(completion.completion)
 
