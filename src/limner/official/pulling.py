@@ -27,7 +27,7 @@ def pull(name: str, *, offline: bool = False, keep: bool = False, progress: Tell
 
     What a broken download has brought stays, and the next call goes on from there.
 
-    Raises: CheckpointError for a name that is not in the catalog or files that do not fit; DownloadError when they cannot be had.
+    Raises: CheckpointError for a name that is not in the catalog or files that do not fit; DownloadError when they cannot be
     """
     model = released.find(name)
     if model is None:

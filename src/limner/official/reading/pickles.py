@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 from limner.errors import CheckpointError
 
 LONGEST = 2**27  # bytes of one pickle; the longest of a released file is under 2 MB
-_OPS = 5_000_000  # instructions of one pickle
+_OPS = 2_000_000  # instructions of one pickle
 _LINE = 2**16  # bytes of a line in a pickle
 
 # Classes of these may be mentioned: they become inert. Released files hold whole modules, and what trainers leave behind.

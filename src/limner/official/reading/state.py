@@ -11,7 +11,7 @@ from limner.errors import CheckpointError
 from limner.official.reading.pickles import Object
 
 _DEEP = 64  # nested containers; modules of released files are about ten deep
-_MANY = 1_000_000  # values looked at
+_MANY = 200_000  # values looked at
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "params")  # keys under which trainers put the weights
 
 Registered = Mapping[str, Collection[str]]  # class of TorchScript -> its parameters and buffers
