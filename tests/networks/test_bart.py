@@ -84,3 +84,11 @@ def test_more_tokens_than_the_context_are_refused(encoder: BartEncoder, decoder:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 8 is not a multiple of heads 3"):
         BartEncoderSettings(width=8, heads=3)
+
+
+def test_a_network_without_gains_is_one_whose_gains_are_ones(encoder: BartEncoder, decoder: BartDecoder) -> None:
+    bare = {"gains": False}
+    others = BartEncoder(ENCODER.model_copy(update=bare)).double(), BartDecoder(DECODER.model_copy(update=bare)).double()
+    for other, own in zip(others, (encoder, decoder)):
+        assert other.load_state_dict(own.state_dict(), strict=False).missing_keys == []
+    torch.testing.assert_close(decoded(*others), decoded(encoder, decoder))

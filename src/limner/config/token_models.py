@@ -16,6 +16,7 @@ class BartLayers(Frozen):
     depth: int = Field(12, ge=1)
     heads: int = Field(16, ge=1)
     hidden: int = Field(2730, ge=1)  # of the gated perceptron
+    gains: bool = True  # of the norms in front of products; the weights as they were trained have biases alone there
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

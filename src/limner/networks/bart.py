@@ -16,16 +16,29 @@ from limner.config import BartDecoderSettings, BartEncoderSettings
 from limner.errors import ShapeError
 from limner.networks.layers import LayerNorm, attend, join_heads, split_heads
 
+BartSettings: TypeAlias = BartEncoderSettings | BartDecoderSettings
 Past: TypeAlias = tuple[Tensor, ...]  # one a layer: keys and values [B 2 H M ch] of the tokens so far
+
+
+class Ungained(nn.Module):
+    """A layer norm with a bias but no gain, which the product behind it makes superfluous."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: [... D] -> [... D]."""
+        return F.layer_norm(x, self.bias.shape, bias=self.bias)
 
 
 class Attention(nn.Module):
     """Multi-head attention without biases, between two layer norms, added to what came in."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, settings: BartSettings) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm_in = LayerNorm(width)
+        width, self.heads = settings.width, settings.heads
+        self.norm_in = _norm(settings, width)
         self.q = nn.Linear(width, width, bias=False)
         self.kv = nn.Linear(width, 2 * width, bias=False)  # rows ordered [k, v][head][ch]
         self.proj = nn.Linear(width, width, bias=False)
@@ -61,12 +74,13 @@ class Attention(nn.Module):
 class Perceptron(nn.Module):
     """A GELU-gated linear unit with a norm before each of its products, added to what came in."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, settings: BartSettings) -> None:
         super().__init__()
-        self.norm_in = LayerNorm(width)
+        width, hidden = settings.width, settings.hidden
+        self.norm_in = _norm(settings, width)
         self.gate = nn.Linear(width, hidden, bias=False)
         self.up = nn.Linear(width, hidden, bias=False)
-        self.norm_mid = LayerNorm(hidden)
+        self.norm_mid = _norm(settings, hidden)
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,10 +93,10 @@ class Perceptron(nn.Module):
 class EncoderBlock(nn.Module):
     """Attention to the text, then a perceptron."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, settings: BartSettings) -> None:
         super().__init__()
-        self.attention = Attention(width, heads)
-        self.perceptron = Perceptron(width, hidden)
+        self.attention = Attention(settings)
+        self.perceptron = Perceptron(settings)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Shapes: x [B L D], mask [B 1 1 L] bool -> [B L D]."""
@@ -93,11 +107,11 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """Attention to the tokens so far, attention to the text, then a perceptron."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, settings: BartSettings) -> None:
         super().__init__()
-        self.attention = Attention(width, heads)
-        self.cross = Attention(width, heads)
-        self.perceptron = Perceptron(width, hidden)
+        self.attention = Attention(settings)
+        self.cross = Attention(settings)
+        self.perceptron = Perceptron(settings)
 
     def forward(self, x: Tensor, masks: tuple[Tensor, Tensor], text: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """The tokens, and their keys and values behind the past ones.
@@ -118,8 +132,8 @@ class BartEncoder(nn.Module):
         self.tokens = nn.Embedding(s.rows, s.width)
         self.positions = nn.Embedding(s.context, s.width)
         self.norm_in = LayerNorm(s.width)
-        self.blocks = nn.ModuleList(EncoderBlock(s.width, s.heads, s.hidden) for _ in range(s.depth))
-        self.norm_out = LayerNorm(s.width)
+        self.blocks = nn.ModuleList(EncoderBlock(s) for _ in range(s.depth))
+        self.norm_out = _norm(s, s.width)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Features, in which pads took part as readers but not as read.
@@ -150,8 +164,8 @@ class BartDecoder(nn.Module):
         self.tokens = nn.Embedding(s.rows, s.width)
         self.positions = nn.Embedding(s.context, s.width)
         self.norm_in = LayerNorm(s.width)
-        self.blocks = nn.ModuleList(DecoderBlock(s.width, s.heads, s.hidden) for _ in range(s.depth))
-        self.norm_out = LayerNorm(s.width)
+        self.blocks = nn.ModuleList(DecoderBlock(s) for _ in range(s.depth))
+        self.norm_out = _norm(s, s.width)
         self.head = nn.Linear(s.width, s.rows, bias=False)
 
     def project(self, text: Tensor) -> Past:
@@ -179,3 +193,8 @@ class BartDecoder(nn.Module):
             x, kv = block(x, masks, text[n], past[n] if past else None)
             now.append(kv)
         return self.head(self.norm_out(x)), tuple(now)
+
+
+def _norm(settings: BartSettings, width: int) -> nn.Module:
+    """The norm in front of a product."""
+    return LayerNorm(width) if settings.gains else Ungained(width)

@@ -1,12 +1,15 @@
-"""Keys of DALL-E mini and mega as min-dalle released them: `encoder*.pt` and `decoder*.pt`, each one network."""
+"""Keys of DALL-E mini and mega as min-dalle released them: `encoder*.pt` and `decoder*.pt`, each one network.
+
+The norms in front of products were trained without gains; files may leave these out, as min-dalle's loader lets them.
+"""
 
 from __future__ import annotations
 
 from limner.config import BartDecoderSettings, BartEncoderSettings, NetworkSettings, PartSettings
+from limner.networks.bart import BartSettings
 from limner.official.layout import Entry
 from limner.official.piece import Piece, Shapes
 
-BartSettings = BartEncoderSettings | BartDecoderSettings
 HEAD_WIDTH = 64  # channels a head, in both released sizes; shapes do not show it
 _PERCEPTRON = {"norm_in": "ln0", "norm_mid": "ln1", "gate": "fc0", "up": "fc1", "down": "fc2"}
 
@@ -17,15 +20,15 @@ def keys(settings: BartSettings, *, prefix: str = "") -> dict[str, Entry]:
     out[f"{prefix}embed_tokens.weight"] = Entry("tokens.weight")
     out[f"{prefix}embed_positions.weight"] = Entry("positions.weight")
     _norm(out, f"{prefix}layernorm_embedding", "norm_in")
-    _norm(out, f"{prefix}final_ln", "norm_out")
+    _norm(out, f"{prefix}final_ln", "norm_out", gain=settings.gains)
     for n in range(settings.depth):
         official, limner = f"{prefix}layers.{n}", f"blocks.{n}"
-        _attention(out, official, "self_attn", f"{limner}.attention")
+        _attention(out, f"{official}.", "self_attn", f"{limner}.attention", gain=settings.gains)
         if isinstance(settings, BartDecoderSettings):
-            _attention(out, official, "encoder_attn", f"{limner}.cross")
+            _attention(out, f"{official}.", "encoder_attn", f"{limner}.cross", gain=settings.gains)
         for ours, theirs in _PERCEPTRON.items():
             if ours.startswith("norm"):
-                _norm(out, f"{official}.glu.{theirs}", f"{limner}.perceptron.{ours}")
+                _norm(out, f"{official}.glu.{theirs}", f"{limner}.perceptron.{ours}", gain=settings.gains)
             else:
                 out[f"{official}.glu.{theirs}.weight"] = Entry(f"{limner}.perceptron.{ours}.weight")
     if isinstance(settings, BartDecoderSettings):
@@ -47,6 +50,7 @@ def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
         "depth": sum(key.endswith(".glu.fc0.weight") for key in shapes),
         "heads": max(1, width // HEAD_WIDTH),
         "hidden": hidden[0],
+        "gains": "layers.0.glu.ln0.weight" in shapes,
     }
     network: BartSettings
     try:
@@ -66,15 +70,16 @@ def maps(settings: NetworkSettings) -> dict[str, Entry] | None:
     return keys(settings) if isinstance(settings, BartSettings) else None
 
 
-def _attention(out: dict[str, Entry], official: str, name: str, limner: str) -> None:
-    _norm(out, f"{official}.pre_{name}_layer_norm", f"{limner}.norm_in")
-    _norm(out, f"{official}.{name}_layer_norm", f"{limner}.norm_out")
-    out[f"{official}.{name}.q_proj.weight"] = Entry(f"{limner}.q.weight")
-    out[f"{official}.{name}.k_proj.weight"] = Entry(f"{limner}.kv.weight", slot=(0, 2))
-    out[f"{official}.{name}.v_proj.weight"] = Entry(f"{limner}.kv.weight", slot=(1, 2))
-    out[f"{official}.{name}.out_proj.weight"] = Entry(f"{limner}.proj.weight")
+def _attention(out: dict[str, Entry], prefix: str, name: str, limner: str, *, gain: bool) -> None:
+    _norm(out, f"{prefix}pre_{name}_layer_norm", f"{limner}.norm_in", gain=gain)
+    _norm(out, f"{prefix}{name}_layer_norm", f"{limner}.norm_out")
+    out[f"{prefix}{name}.q_proj.weight"] = Entry(f"{limner}.q.weight")
+    out[f"{prefix}{name}.k_proj.weight"] = Entry(f"{limner}.kv.weight", slot=(0, 2))
+    out[f"{prefix}{name}.v_proj.weight"] = Entry(f"{limner}.kv.weight", slot=(1, 2))
+    out[f"{prefix}{name}.out_proj.weight"] = Entry(f"{limner}.proj.weight")
 
 
-def _norm(out: dict[str, Entry], official: str, limner: str) -> None:
-    out[f"{official}.weight"] = Entry(f"{limner}.weight")
+def _norm(out: dict[str, Entry], official: str, limner: str, *, gain: bool = True) -> None:
+    if gain:
+        out[f"{official}.weight"] = Entry(f"{limner}.weight")
     out[f"{official}.bias"] = Entry(f"{limner}.bias")
