@@ -59,7 +59,7 @@ def convert(
     """
     described_networks = None if preset is None else load_preset(preset).model
     paths = [file for path in ([files] if isinstance(files, Path) else files) for file in reading.files(path)]
-    sources = [recognised(path, system, described_networks) for path in paths]
+    sources = twinned([recognised(path, system, described_networks) for path in paths])
     if not sources:
         raise CheckpointError("convert: name at least one file")
     settings = settings_of(sources, system=system, name=name or out.resolve().name)
@@ -83,6 +83,23 @@ def recognised(path: Path, system: str | None = None, described: SystemSettings 
     if described is None:
         return Source(foreign, *families.recognise(foreign.shapes, system, where=str(path)))
     return Source(foreign, *families.fitting(foreign.shapes, (*described.stages, *described.parts), where=str(path)))
+
+
+def twinned(sources: Sequence[Source]) -> list[Source]:
+    """The same sources, where networks that look alike are told apart: by the name of their file or folder, else by order."""
+    seen: set[str] = set()
+    out = []
+    for source in sources:
+        pieces = []
+        for piece in source.pieces:
+            other = None if source.family.twin is None else source.family.twin(piece)
+            path = source.foreign.path
+            if other and (piece.settings.name in seen or other.settings.name in (path.parent.name, path.stem)):
+                piece = other
+            seen.add(piece.settings.name)
+            pieces.append(piece)
+        out.append(source._replace(pieces=tuple(pieces)))
+    return out
 
 
 def settings_of(sources: Sequence[Source], *, system: str | None, name: str) -> SystemSettings:

@@ -6,15 +6,23 @@ picture meets them; the statistics of the embeddings lie in the prior's file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from limner.config import NetworkSettings, PartSettings, PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
+from limner.errors import UnsupportedError
 from limner.networks.building import hollow
 from limner.networks.unet import Attention, Block, Resample, ResBlock, UNet
-from limner.official import unclip
+from limner.official import clip, unclip
 from limner.official.layout import Entry, KeyMap
-from limner.official.piece import Piece, Shapes
+from limner.official.piece import Piece, Shapes, Together
 
+_FILES = {
+    "prior/diffusion_pytorch_model.safetensors": (unclip.PRIOR, unclip.STATISTICS),
+    "text_encoder/model.safetensors": ("text_encoder",),
+    "image_encoder/model.safetensors": ("image_encoder",),
+}
 _PRIOR = {
     "time.0": "time_embedding.linear_1",
     "time.2": "time_embedding.linear_2",
@@ -154,6 +162,21 @@ def maps(network: NetworkSettings) -> KeyMap | None:
             return unet_keys(network)
         case _:
             return None
+
+
+def files(networks: Mapping[str, NetworkSettings]) -> tuple[Together, ...]:
+    """The files of the folder that are not simply called after a network of these names.
+
+    Raises: UnsupportedError when a file lacks one of its networks.
+    """
+    return unclip.together(networks, _FILES, _keys)
+
+
+def _keys(name: str, network: NetworkSettings) -> KeyMap:
+    keys = maps(network) or clip.hugging_face_maps(network)
+    if keys is None:
+        raise UnsupportedError(f"export: the network {name!r} ({network.kind}) has no place in diffusers' folder of unCLIP")
+    return keys
 
 
 def _prior(shapes: Shapes) -> PriorSettings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -47,22 +47,54 @@ def export(folder: Folder, out: Path, *, layout: str = "official") -> list[Path]
     if out.exists():
         raise CheckpointError(f"{out}: is in the way; remove it or choose another folder")
     planned = _recorded(folder, layout)
-    covered = {name for plan in planned for name, _ in plan.networks}
+    planned += _together(folder, planned, layout)
+    covered = _covered(planned)
     for name, network in folder.settings.networks().items():
         if name not in covered:
             planned.append(Planned(_file_name(name, layout), [(name, _mapped(folder, name, network, layout))], {}))
+    documents = {path: text for family in _own(folder, layout) for path, text in _json(family, folder)}
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     try:
         for plan in planned:
             file = fresh / plan.name
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(file, _official(folder, plan), plan.wrapper)
+        for name, text in documents.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_text(text, encoding="utf-8")
         fresh.rename(out)
     except OSError as error:
         raise LimnerError(f"{out}: cannot be written ({error.strerror or error}); nothing was left behind") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return [out / plan.name for plan in planned]
+    return [out / name for name in (*(plan.name for plan in planned), *documents)]
+
+
+def _own(folder: Folder, layout: str) -> list[families.Family]:
+    """The families of the folder's system that have this layout."""
+    return [family for family in families.FAMILIES if family.layout == layout and family.system == folder.settings.system]
+
+
+def _covered(planned: Sequence[Planned]) -> set[str]:
+    return {name for plan in planned for name, _ in plan.networks}
+
+
+def _together(folder: Folder, planned: Sequence[Planned], layout: str) -> list[Planned]:
+    """The files that hold several networks, or have names of their own, of networks that are not planned yet."""
+    covered = _covered(planned)
+    left = {name: network for name, network in folder.settings.networks().items() if name not in covered}
+    return [
+        Planned(file.name, list(file.networks), {}, file.wrapper)
+        for family in _own(folder, layout)
+        if family.files is not None
+        for file in family.files(left)
+    ]
+
+
+def _json(family: families.Family, folder: Folder) -> Iterator[tuple[str, str]]:
+    if family.documents is not None:
+        for path, content in family.documents(folder.settings).items():
+            yield path, json.dumps(content, indent=2) + "\n"
 
 
 def _recorded(folder: Folder, layout: str) -> list[Planned]:
@@ -133,4 +165,6 @@ def _write(file: Path, state: Mapping[str, Tensor], wrapper: str) -> None:
         weights.write_tensors(file, state, metadata={"format": "pt"})
     else:
         plain = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-        torch.save({wrapper: plain} if wrapper else plain, file)
+        numbered = [*plain] == [str(n) for n in range(len(plain))]  # a bare tuple of tensors, as of statistics
+        content = tuple(plain.values()) if numbered else plain
+        torch.save({wrapper: content} if wrapper else content, file)

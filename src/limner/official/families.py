@@ -24,6 +24,7 @@ from limner.official import (
     min_dalle,
     noised_clip,
     t5,
+    unclip_documents,
     unets,
     vqgan,
 )
@@ -99,6 +100,7 @@ FAMILIES: tuple[Family, ...] = (
         karlo.recognise,
         (karlo.MODEL, karlo.FIRST, karlo.LAST),
         maps=karlo.maps,
+        files=karlo.files,
     ),
     Family(
         "unclip-diffusers",
@@ -107,6 +109,9 @@ FAMILIES: tuple[Family, ...] = (
         ("down_blocks.", "mid_block.", "up_blocks.", "transformer_blocks.", "time_embedding.", "prd_embedding"),
         layout="diffusers",
         maps=diffusers_unclip.maps,
+        twin=diffusers_unclip.twin,
+        files=diffusers_unclip.files,
+        documents=unclip_documents.documents,
     ),
 )
 

@@ -6,10 +6,13 @@ U-Nets. Fused attention rows are [head][q, k, v] in all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from limner.config import NetworkSettings, PartSettings, PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
+from limner.errors import UnsupportedError
 from limner.official import adm, unclip, unets
 from limner.official.layout import Entry, KeyMap
-from limner.official.piece import Piece, Shapes
+from limner.official.piece import Piece, Shapes, Together
 
 MODEL = "model."  # in front of every key of the prior's and the decoder's file
 FIRST, LAST = "model_first_steps.", "model_last_step."  # of the two U-Nets of super-resolution
@@ -28,6 +31,12 @@ _BLOCK = {
     "fc": "mlp.c_fc",
     "out": "mlp.c_proj",
 }
+_FILES = {
+    "prior.ckpt": (unclip.PRIOR,),
+    "decoder.ckpt": (unclip.DECODER, unclip.TEXT_PROJECTION),
+    "super_res.ckpt": (unclip.FIRST, unclip.LAST),
+}
+_PREFIXES = {unclip.FIRST: FIRST, unclip.LAST: LAST}
 _PROJECTION = {"image": "clip_emb", "pooled": "text_feat_proj", "words": "text_seq_proj.0", "norm": "text_seq_proj.1"}
 
 
@@ -112,6 +121,22 @@ def maps(network: NetworkSettings) -> KeyMap | None:
             return unet_keys(network, FIRST)
         case _:
             return None
+
+
+def files(networks: Mapping[str, NetworkSettings]) -> tuple[Together, ...]:
+    """Karlo's files for networks of these names.
+
+    Raises: UnsupportedError when a file lacks one of its networks.
+    """
+    pair = unclip.together(networks, {"statistics.th": (unclip.STATISTICS,)}, lambda _, __: statistics_keys())
+    return unclip.together(networks, _FILES, _keys, wrapper="state_dict") + pair
+
+
+def _keys(name: str, network: NetworkSettings) -> KeyMap:
+    keys = unet_keys(network, _PREFIXES.get(name, MODEL)) if isinstance(network, UNetSettings) else maps(network)
+    if keys is None:
+        raise UnsupportedError(f"export: the network {name!r} ({network.kind}) has no place in Karlo's files")
+    return keys
 
 
 def _prior(shapes: Shapes) -> PriorSettings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from limner.config import NetworkSettings, PartSettings, StageSettings
+from limner.config import NetworkSettings, PartSettings, StageSettings, SystemSettings
 from limner.official.layout import KeyMap
 
 Shapes = Mapping[str, tuple[int, ...]]  # official key -> shape, of one file
@@ -19,6 +19,14 @@ class Piece(NamedTuple):
 
     settings: StageSettings | PartSettings  # its name is the name of its weights file in the checkpoint folder
     keys: KeyMap  # official keys, with any prefix they carry in the file, -> places in limner
+
+
+class Together(NamedTuple):
+    """A released file with a name of its own, or with several networks in it."""
+
+    name: str  # below the folder that is written
+    networks: tuple[tuple[str, KeyMap], ...]  # each network's name in the checkpoint folder, and its keys in the file
+    wrapper: str = ""  # the key under which the file keeps its weights
 
 
 class Family(NamedTuple):
@@ -36,3 +44,9 @@ class Family(NamedTuple):
     layout: Literal["official", "diffusers"] = "official"  # which of the released layouts this is
     # For networks that were not converted from a file (trained here, or from the other layout): the keys on export, or None.
     maps: Callable[[NetworkSettings], KeyMap | None] | None = None
+    # What a piece is when its file lies where its like does (`converting.twinned`): networks that only their names tell apart.
+    twin: Callable[[Piece], Piece | None] | None = None
+    # For export of networks by their names: those of the family that do not each get a file called after them.
+    files: Callable[[Mapping[str, NetworkSettings]], tuple[Together, ...]] | None = None
+    # JSON that belongs beside the weights, path -> content.
+    documents: Callable[[SystemSettings], Mapping[str, Mapping[str, object]]] | None = None

@@ -7,10 +7,12 @@ have in limner too).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 
-from limner.config import DiffusionSettings, PartSettings, SamplingSettings, StageSettings, UNetSettings
-from limner.errors import CheckpointError
-from limner.official.piece import Shapes
+from limner.config import DiffusionSettings, NetworkSettings, PartSettings, SamplingSettings, StageSettings, UNetSettings
+from limner.errors import CheckpointError, UnsupportedError
+from limner.official.layout import KeyMap
+from limner.official.piece import Shapes, Together
 
 PRIOR, STATISTICS, TEXT_PROJECTION = "prior", "statistics", "text_proj"
 DECODER, FIRST, LAST = "decoder", "super_res_first", "super_res_last"
@@ -57,6 +59,30 @@ def heads(width: int, *, what: str) -> int:
 def count(shapes: Shapes, pattern: str) -> int:
     """How many numbers, from 0, stand in the group of a pattern at the beginning of keys."""
     return 1 + max((int(found[1]) for key in shapes if (found := re.match(pattern, key))), default=-1)
+
+
+def together(
+    networks: Mapping[str, NetworkSettings],
+    files: Mapping[str, Sequence[str]],
+    keys: Callable[[str, NetworkSettings], KeyMap],
+    wrapper: str = "",
+) -> tuple[Together, ...]:
+    """The files (name -> networks in it) that some networks make; those of which no network is there are left out.
+
+    Raises: UnsupportedError when a file lacks one of its networks.
+    """
+    out = []
+    for file, names in files.items():
+        missing = [name for name in names if name not in networks]
+        if len(missing) == len(names):
+            continue
+        if missing:
+            raise UnsupportedError(
+                f"export: {file} holds {' and '.join(names)} together, and {missing[0]} is not in this folder; "
+                "convert its file along"
+            )
+        out.append(Together(file, tuple((name, keys(name, networks[name])) for name in names), wrapper))
+    return tuple(out)
 
 
 def _enlarging(network: UNetSettings) -> UNetSettings:
