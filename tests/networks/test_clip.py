@@ -123,7 +123,7 @@ def test_keys_without_bias_are_a_bias_of_zero() -> None:
         ({"kind": "clip", "image": None, "text": None}, "needs a picture tower or a text tower"),
         ({"kind": "clip", "image": {"tower": "vit", "width": 10, "heads": 3}}, "width 10 is not a multiple of heads 3"),
         ({"kind": "clip", "image": {"tower": "vit", "side": 8, "patch": 9}}, "smaller than patch"),
-        ({"kind": "clip", "image": {"tower": "resnet", "side": 50}}, "multiple of 32"),
+        ({"kind": "clip", "image": {"tower": "resnet", "side": 31}}, "greater than or equal to 32"),
         ({"kind": "clip", "image": {"tower": "resnet", "heads": 3}}, "not a multiple of heads 3"),
         ({"kind": "clip", "image": {"tower": "resnet", "depths": [0, 1, 1, 1]}}, "at least one block"),
         ({"kind": "clip", "text": {"width": 10, "heads": 3}}, "width 10 is not a multiple of heads 3"),

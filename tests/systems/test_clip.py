@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from limner.config import ResnetSettings
 from limner.errors import CheckpointError, InputError, UnsupportedError
 from limner.networks.clip import Clip
 from limner.systems import clip
@@ -72,6 +73,14 @@ def test_towers_in_files_of_their_own_work_together(tmp_path: Path, pictures: li
     apart = clip.load(made.save(tmp_path / "apart", towers), device="cpu", dtype="float32")
     assert apart.score(pictures[:2], WORDS).shape == (2, 3)
     assert apart.scale == 100
+
+
+def test_a_resnet_is_loaded_with_its_batch_norms(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    image = ResnetSettings(side=32, width=4, depths=(1, 1, 1, 1), heads=2)
+    folder = made.save(tmp_path / "resnet", {"clip": made.SETTINGS.model_copy(update={"image": image})})
+    scorer = clip.load(folder, device="cpu", dtype="float32")
+    assert scorer.score(pictures[:2], WORDS).isfinite().all()
+    assert float(clip.load(folder, device="cpu", dtype="bfloat16").score(pictures[:2], WORDS).abs().max()) <= 1.01
 
 
 def test_a_missing_tower_is_said(tmp_path: Path, pictures: list[Image.Image]) -> None:

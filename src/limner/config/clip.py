@@ -41,8 +41,8 @@ class ResnetSettings(Frozen):
     """CLIP's changed ResNet: three convolutions first, pooling before strides, an attention pool last (CLIP section 2.4)."""
 
     tower: Literal["resnet"] = "resnet"
-    side: int = Field(224, ge=32, multiple_of=32)  # pixels
-    width: int = Field(64, ge=2, multiple_of=2)  # of the first level; the last is 32 times as wide
+    side: int = Field(224, ge=32)  # pixels; the attention pool sees a 32nd of it
+    width: int = Field(64, ge=2)  # of the first level; the last is 32 times as wide
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)  # blocks a level
     heads: int = Field(32, ge=1)  # of the attention pool
 
