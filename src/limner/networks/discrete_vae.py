@@ -82,7 +82,7 @@ class DiscreteEncoder(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """The likeliest code of every place. Shapes: [B C H W] -> [B H/8 W/8] int64. Units: x mapped, [0.1, 0.9]."""
-        return self(x).argmax(1)
+        return self.forward(x).argmax(1)
 
     def cast(self, dtype: torch.dtype) -> DiscreteEncoder:
         """All convolutions but the last in a narrow type (the official mixed precision)."""

@@ -40,4 +40,4 @@ class VqganDecoder(nn.Module):
 
     def pixels(self, codes: Tensor) -> Tensor:
         """The picture of some codes, clamped. Shapes: [B h w] int64 -> [B C H W]. Units: [0, 1]."""
-        return self(codes).clamp(0, 1)
+        return self.forward(codes).clamp(0, 1)
