@@ -116,7 +116,32 @@ def test_the_keys_for_export_are_those_of_the_settings() -> None:
     assert clip.hugging_face_maps(UNET) is None
 
 
-@pytest.mark.parametrize("shapes", [{}, {"token_embedding.weight": (9, 8)}, {"visual.proj": (8, 8)}], ids=["none", "text", "proj"])
+@pytest.mark.parametrize(
+    "shapes", [{}, {"token_embedding.weight": (9, 8)}, {"visual.proj": (8, 8)}], ids=["none", "text", "proj"]
+)
 def test_other_files_are_not_taken_for_clip(shapes: dict[str, tuple[int, ...]]) -> None:
     assert clip.recognise(shapes) is None
     assert clip.recognise_hugging_face(shapes) is None
+
+
+def test_hugging_face_computes_the_same_with_the_same_weights() -> None:
+    theirs = pytest.importorskip("transformers", reason="compares with transformers, an extra")
+    torch.manual_seed(0)
+    each = {"hidden_size": 64, "intermediate_size": 256, "projection_dim": 6, "num_attention_heads": 1}
+    text = theirs.CLIPTextConfig(
+        vocab_size=9, max_position_embeddings=4, num_hidden_layers=1, bos_token_id=7, eos_token_id=8, pad_token_id=0, **each
+    )
+    image = theirs.CLIPVisionConfig(image_size=8, patch_size=4, num_hidden_layers=2, **each)
+    x, ids = torch.randn(2, 3, 8, 8), torch.tensor([[7, 2, 8, 0], [7, 2, 3, 8]])
+    words, pictures = theirs.CLIPTextModelWithProjection(text).eval(), theirs.CLIPVisionModelWithProjection(image).eval()
+    nets = []
+    for model, own in ((words, WORDS_ALONE), (pictures, PICTURES_ALONE)):
+        state = layout.to_limner(model.state_dict(), clip.hugging_face_keys(own), where="x")
+        net = Clip(own)
+        net.load_state_dict(state)
+        nets.append(net)
+    with torch.no_grad():
+        features, vectors = nets[0].encode(ids)
+        torch.testing.assert_close(words(ids).last_hidden_state, features)
+        torch.testing.assert_close(words(ids).text_embeds, vectors)
+        torch.testing.assert_close(pictures(x).image_embeds, nets[1].embed_image(x))
