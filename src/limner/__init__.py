@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from limner.catalog import Entry, models
     from limner.config import Preset, SystemSettings, load_preset
     from limner.errors import LimnerError
+    from limner.official.converting import convert
+    from limner.official.pulling import pull
     from limner.recipe import Image, Recipe
     from limner.systems.base import Progress, Request
     from limner.systems.drawing import Pipe, load
@@ -34,10 +36,12 @@ __all__ = [
     "Request",
     "SystemSettings",
     "__version__",
+    "convert",
     "export",
     "load",
     "load_preset",
     "models",
+    "pull",
     "reproduce",
     "train",
 ]
@@ -54,10 +58,12 @@ _HOMES = {
     "Reproduction": "systems.repeating",
     "Request": "systems.base",
     "SystemSettings": "config",
+    "convert": "official.converting",
     "export": "training",
     "load": "systems.drawing",
     "load_preset": "config",
     "models": "catalog",
+    "pull": "official.pulling",
     "reproduce": "systems.repeating",
     "train": "training",
 }

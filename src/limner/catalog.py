@@ -8,16 +8,18 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
 
+from limner import released
 from limner.config import SystemSettings, parse
-from limner.errors import CheckpointError, LimnerError
+from limner.errors import CheckpointError, InputError, LimnerError
 
-_VERBS = {"glide": ("draw",), "clip": ("score",), "dvae": ("reconstruct",)}
+_VERBS = {"glide": ("draw",), "adm": ("draw",), "clip": ("score",), "dvae": ("reconstruct",)}
 _VERBS_OF_INPAINTING = ("edit",)
 
 
@@ -58,6 +60,8 @@ def find(name_or_path: str | Path) -> Path:
         if _is_checkpoint(path):
             return path
         raise CheckpointError(f"{text}: this folder holds no config.json, so it is not a limner checkpoint")
+    if not_pulled(text):
+        raise CheckpointError(f"{text}: is released, but not here yet; run `limner models pull {text}`")
     names = [entry.name for entry in models()]
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
@@ -68,9 +72,8 @@ def find(name_or_path: str | Path) -> Path:
 def describe(folder: Path, *, bundled: bool = False) -> Entry:
     """What a checkpoint folder says about itself; a broken one is described too, with its problem."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    config = folder / "config.json"
     try:
-        settings = parse(SystemSettings, json.loads(config.read_text(encoding="utf-8")), where=str(config))
+        settings = settings_of(folder)
     except (OSError, ValueError, LimnerError) as error:
         return Entry(
             folder.name, folder, "", "", size, (), bundled, f"config.json cannot be used: {str(error).splitlines()[0]}"
@@ -78,6 +81,45 @@ def describe(folder: Path, *, bundled: bool = False) -> Entry:
     missing = [name for name in settings.networks() if not (folder / f"{name}.safetensors").is_file()]
     problem = f"weights are missing: {', '.join(missing)}" if missing else ""
     return Entry(folder.name, folder, settings.summary, settings.licence, size, _verbs(settings), bundled, problem)
+
+
+def settings_of(folder: Path) -> SystemSettings:
+    """What a checkpoint folder says it is made of.
+
+    Raises: OSError or ValueError when its config.json cannot be read; ConfigError for a setting that does not fit.
+    """
+    config = folder / "config.json"
+    return parse(SystemSettings, json.loads(config.read_text(encoding="utf-8")), where=str(config))
+
+
+def not_pulled(name: str) -> released.Model | None:
+    """A released model of this name that is not here; None for every other name."""
+    known = released.find(name)
+    here = any(folder.name == name for root in (_bundled_root(), models_root()) for folder in _folders(root))
+    return None if known is None or here else known
+
+
+def removable(name: str, *, even_own: bool) -> Path:
+    """The folder of a model that may be deleted; one that cannot be pulled again only when `even_own` is True.
+
+    Raises: CheckpointError for a name that is not in the models folder; InputError for a model that may be the only copy.
+    """
+    here = {folder.name: folder for folder in _folders(models_root())}
+    if name not in here:
+        bundled = name in {folder.name for folder in _folders(_bundled_root())}
+        why = "belongs to limner itself" if bundled else f"is not in {models_root()}"
+        raise CheckpointError(f"{name!r:.80}: {why}; can be deleted: {', '.join(here) or 'none'}")
+    if not even_own:
+        raise InputError(f"{name}: was not released, so this may be the only copy; say --yes to delete it")
+    return here[name]
+
+
+def remove(folder: Path) -> None:
+    """Delete a model's folder. Raises: CheckpointError when the disk refuses."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be deleted ({error.strerror or error})") from None
 
 
 def models_root() -> Path:

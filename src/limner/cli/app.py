@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from limner import __version__
-from limner.cli import bench, codes, completion, data, doctor, draw, evaluate, models, repeat, score, settings_files, train
+from limner.cli import (
+    bench,
+    codes,
+    completion,
+    convert,
+    data,
+    doctor,
+    draw,
+    evaluate,
+    models,
+    repeat,
+    score,
+    settings_files,
+    train,
+)
 from limner.cli.flags import option
 from limner.cli.terminal import Terminal
 from limner.errors import LimnerError
@@ -45,6 +59,7 @@ app.command("draw")(draw.draw)
 app.command("generate", hidden=True, help="The same as draw.")(draw.draw)
 app.command("train")(train.train)
 app.command("export")(train.export)
+app.command("convert")(convert.convert)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")

@@ -1,4 +1,4 @@
-"""`limner models`: which there are, and what one of them is."""
+"""`limner models`: which there are, what one of them is, and how released ones come and go."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from limner.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from limner.catalog import Entry
+    from limner.released import Model
 
-app = typer.Typer(help="Which models there are, and what they are.", no_args_is_help=True)
+app = typer.Typer(help="Which models there are, what they are, and the released ones to be had.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="A model's name.", show_default=False)]
 
 
 @app.command("list")
 @verb
-def list_models(terminal: Terminal) -> None:
+def list_models(
+    terminal: Terminal,
+    *,
+    released: Annotated[bool, option("--released", help="Those that can be pulled, whether they are here or not.")] = False,
+) -> None:
     """Every model known by name: those in the box, then those in the models folder."""
     from limner import catalog
 
+    if released:
+        _list_released(terminal)
+        return
     entries = catalog.models()
     if not terminal.json and entries:
         width = max(len(entry.name) for entry in entries)
@@ -30,6 +39,7 @@ def list_models(terminal: Terminal) -> None:
         terminal.result(entry.name, **facts(entry))
     if not entries:
         terminal.say(f"no models yet; they are looked for in the box and in {catalog.models_root()}")
+    terminal.say("released models can be had with `limner models pull`; see `limner models list --released`")
 
 
 @app.command("show")
@@ -42,6 +52,10 @@ def show(
     """What one model is made of; its weights are checked against their hashes."""
     from limner import catalog, weights
 
+    known = catalog.not_pulled(model)
+    if known:
+        terminal.result("\n".join(_told_of(known)), **_facts_of(known))
+        return
     path = catalog.find(model)
     folder = weights.read_folder(path)
     if card:
@@ -64,6 +78,84 @@ def show(
     terminal.result("\n".join(lines), **facts(entry), hashes=folder.hashes, settings=settings)
 
 
+@app.command("pull")
+@verb
+def pull(
+    terminal: Terminal,
+    model: Name,
+    *,
+    offline: Annotated[
+        bool, option("--offline", help="Use only files that were fetched before.", env="LIMNER_OFFLINE")
+    ] = False,
+    keep: Annotated[bool, option("--keep", help="Keep the released files beside the model made of them.")] = False,
+) -> None:
+    """Fetch a released model, check it, and put it among the models. A broken download goes on where it stopped.
+
+    limner models pull clip-vit-b-32
+    """
+    import limner
+    from limner import catalog, released
+
+    known = released.find(model)
+    if known:
+        terminal.say(f"{known.source}: about {size(known.memory)} in {len(known.files)} files")
+        terminal.say(f"licence {known.licence}. {known.limits}")
+    with terminal.bar() as tell:
+        pulled = limner.pull(model, offline=offline, keep=keep, progress=tell)
+    for file, fetched in zip(pulled.model.files, pulled.files, strict=False):
+        published = "as published" if file.sha256 else "recorded; none is published"
+        terminal.say(f"{file.local}: {size(file.size)}, sha256 {fetched.sha256} ({published})")
+    if not pulled.files:
+        terminal.say(f"{model} is here already")
+    hashes = {file.local: fetched.sha256 for file, fetched in zip(pulled.model.files, pulled.files, strict=False)}
+    entry = catalog.describe(pulled.path)
+    terminal.result(str(pulled.path), model=model, path=str(pulled.path), size=entry.size, files=hashes)
+
+
+@app.command("rm")
+@verb
+def remove(
+    terminal: Terminal,
+    model: Name,
+    *,
+    yes: Annotated[bool, option("--yes", "-y", help="Also when it cannot be pulled again.")] = False,
+) -> None:
+    """Delete a model from the models folder. One that was not released is deleted only with --yes: it may be the only copy."""
+    from limner import catalog, released
+
+    path = catalog.removable(model, even_own=yes or released.find(model) is not None)
+    entry = catalog.describe(path)
+    catalog.remove(path)
+    terminal.say(f"{size(entry.size)} are free again")
+    terminal.result(str(path), model=model, path=str(path), size=entry.size)
+
+
+def _list_released(terminal: Terminal) -> None:
+    from limner import catalog, released
+
+    here = {entry.name for entry in catalog.models()}
+    known = released.models().values()
+    width = max(len(model.name) for model in known)
+    for model in known:
+        place = "here" if model.name in here else "-"
+        line = f"{model.name:<{width}}  {size(model.memory):>10}  {place:<4}  {model.licence:<22}  {model.summary}"
+        terminal.result(line, **_facts_of(model), here=model.name in here)
+
+
+def _told_of(model: Model) -> list[str]:
+    """What is known of a released model, as lines."""
+    lines = [f"{model.name}: {model.summary}", f"{model.source}; {model.parameters:,} parameters"]
+    lines += [f"can: {model.can}"] + ([f"cannot: {model.cannot}"] if model.cannot else [])
+    lines += [f"licence {model.licence}. {model.limits}", f"memory: about {size(model.memory)} in float32"]
+    lines += [f"file {file.local}: about {size(file.size)}, {file.address or file.hub}" for file in model.files]
+    return [*lines, f"not here; run `limner models pull {model.name}`"]
+
+
+def _facts_of(model: Model) -> dict[str, Any]:
+    files = [file._asdict() | {"size": file.size} for file in model.files]
+    return model._asdict() | {"files": files, "parameters": model.parameters, "memory": model.memory}
+
+
 def facts(entry: Entry) -> dict[str, Any]:
     """What --json says of a model."""
     return entry._asdict() | {"path": str(entry.path)}
@@ -76,4 +168,6 @@ def told(entry: Entry) -> str:
 
 def size(count: int) -> str:
     """Bytes for people."""
+    if count >= 2**30:
+        return f"{count / 2**30:.2f} GB"
     return f"{count / 2**20:.1f} MB" if count >= 2**19 else f"{count / 2**10:.1f} KB"

@@ -20,6 +20,14 @@ class Stored(StrEnum):
     float32 = "float32"
 
 
+class Layout(StrEnum):
+    """How the files are laid out that `export` writes."""
+
+    limner = "limner"
+    official = "official"
+    diffusers = "diffusers"
+
+
 @verb
 def train(
     terminal: Terminal,
@@ -66,16 +74,27 @@ def train(
 @verb
 def export(
     terminal: Terminal,
-    runs: Annotated[list[Path], typer.Argument(help="One finished run a stage.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="One finished run a stage; with --layout official, a model's name or folder.", show_default=False),
+    ],
     *,
     out: Out,
+    layout: Annotated[
+        Layout, option("--layout", help="limner: a checkpoint folder; official, diffusers: as the originals were released.")
+    ] = Layout.limner,
     rate: Annotated[
         float | None, option("--rate", help="Which average of the weights; the default is the recipe's last.")
     ] = None,
     dtype: Annotated[Stored, option("--dtype", help="How the weights are stored.")] = Stored.bfloat16,
     notes: Annotated[Path | None, option("--notes", help="Markdown that goes into the card.")] = None,
 ) -> None:
-    """Write runs as a checkpoint folder that `limner draw --model` loads, with its card."""
+    """Write runs as a checkpoint folder that `limner draw --model` loads, with its card; or a model in a released layout.
+
+    limner export runs/base runs/upsampler --out glide-mine
+
+    limner export glide-mine --layout official --out files
+    """
     import torch
 
     import limner
@@ -87,5 +106,5 @@ def export(
             text = notes.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise InputError(f"{notes}: cannot be read as text ({error})") from None
-    saved = limner.export(runs, out, rate=rate, dtype=getattr(torch, dtype.value), notes=text)
+    saved = limner.export(runs, out, rate=rate, dtype=getattr(torch, dtype.value), notes=text, layout=layout.value)
     terminal.result(str(saved), checkpoint=str(saved))

@@ -7,19 +7,21 @@ import platform
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from limner import weights
+from limner import catalog, weights
 from limner.config import Preset, StageSettings, TrainSettings
 from limner.errors import CheckpointError, ConfigError
 from limner.networks.unet import UNet
+from limner.official import exporting
 from limner.training import checkpoints
 from limner.training.checkpoints import Saved
 from limner.training.log import Line, read_log
 
+Layout = Literal["limner", "official", "diffusers"]
 POINTS = 12  # of the loss curve in the card
 
 
@@ -35,16 +37,31 @@ class Finished(NamedTuple):
 
 
 def export(
-    runs: Path | Sequence[Path], out: Path, *, rate: float | None = None, dtype: torch.dtype = torch.bfloat16, notes: str = ""
+    runs: Path | Sequence[Path],
+    out: Path,
+    *,
+    rate: float | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    notes: str = "",
+    layout: Layout = "limner",
 ) -> Path:
     """Write the newest averaged weights of one run a stage as a checkpoint folder, with CARD.md begun from their logs.
+
+    In the layout "official" or "diffusers", `runs` is one model, by name or folder, and is written as the originals were
+    released; numbers keep their types.
 
     Stages are ordered as in the preset, those without a run are left out. `rate` chooses an EMA (the recipe's last one);
     `notes` is Markdown that goes into the card as it is.
 
     Raises: CheckpointError when a folder is not a run, has no checkpoint yet, or the runs do not belong together.
     """
-    finished = [_read(run) for run in ([runs] if isinstance(runs, Path) else runs)]
+    named = [runs] if isinstance(runs, Path) else list(runs)
+    if layout != "limner":
+        if len(named) != 1:
+            raise CheckpointError(f"export: name one model for the {layout} layout; got {len(named)}")
+        exporting.export(weights.read_folder(catalog.find(named[0])), out, layout=layout)
+        return out
+    finished = [_read(run) for run in named]
     if not finished:
         raise CheckpointError("export: name at least one training run")
     names = [run.stage.name for run in finished]
