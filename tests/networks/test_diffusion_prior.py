@@ -48,11 +48,27 @@ def test_pads_are_not_seen() -> None:
     )
 
 
+def test_a_text_of_pads_alone_is_no_text() -> None:
+    net = prior()
+    x, t, cond = given()
+    nothing = torch.zeros(2, 4, dtype=torch.bool)
+    out = net(x, t, cond | {"mask": nothing})
+    assert bool(out.isfinite().all())
+    torch.testing.assert_close(out, net(x, t, cond | {"mask": nothing, "text": cond["text"] + 1}))
+
+
 def test_without_a_mask_every_token_is_a_word() -> None:
     net = prior()
     x, t, cond = given()
     all_words = torch.ones(2, 4, dtype=torch.bool)
     assert torch.equal(net(x, t, cond), net(x, t, cond | {"mask": all_words}))
+
+
+def test_projecting_the_text_once_changes_nothing() -> None:
+    net = prior(TINY.model_copy(update={"learned_padding": True, "first_norm": True}))
+    x, t, cond = given()
+    cond["mask"] = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    assert torch.equal(net(x, t, cond), net(x, t, net.project(cond)))
 
 
 def test_learned_padding_has_a_vector_for_every_position() -> None:

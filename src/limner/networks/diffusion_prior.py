@@ -6,7 +6,7 @@ embeddings are normalised is in embedding_statistics.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.config import PriorSettings
 from limner.errors import InputError, ShapeError
-from limner.networks.layers import LayerNorm, timestep_embedding
+from limner.networks.layers import LayerNorm, split_heads, timestep_embedding
 from limner.networks.transformer import TextBlock
 
 Cond = Mapping[str, Tensor]
@@ -24,7 +24,8 @@ class DiffusionPrior(nn.Module):
     """(x_t, t, conditions) -> the clean embedding.
 
     The sequence is [text ..., text embedding, step, noised embedding, a learned token]; every token sees those before it,
-    pads of the text excepted, and the last one is read.
+    pads of the text excepted, and the last one is read. What a step does not change, the text, comes first: its keys and
+    values are computed once.
     """
 
     def __init__(self, settings: PriorSettings) -> None:
@@ -49,35 +50,61 @@ class DiffusionPrior(nn.Module):
 
         Shapes: x [B D], t [B] (numbers of the full process) -> [B D].
         cond: `pooled` [B E] the text's embedding, `text` [B L W] its features, `mask` [B L] bool (True = word; all words
-        when absent).
+        when absent); or what `project` made of them.
         Raises: InputError naming a condition that is missing; ShapeError for a text of another length.
         """
-        s, kind = self.settings, self.head.weight.dtype
-        tokens = [
-            *self._text(cond),
-            self.pooled(self.pooled_norm(_needed(cond, "pooled").to(kind)))[:, None],
-            self.time(timestep_embedding(t, s.width).to(kind))[:, None],
-            self.embedding(x.to(kind))[:, None],
-        ]
+        if "pooled" in cond or "seen" not in cond:
+            cond = self.project(cond)
+        kind = self.head.weight.dtype
+        tokens = [self.time(timestep_embedding(t, self.settings.width).to(kind)), self.embedding(x.to(kind))]
         if self.answer is not None:
-            tokens.append(self.answer.expand(len(x), 1, -1))
-        seen = self.seen(cond, len(x), x.device)
-        h = torch.cat(tokens, dim=1) + self.positions  # [B N width]
-        if self.padding is not None:
-            h = torch.where(seen[..., None], h, self.padding)
-        h = self.first_norm(h)
-        allowed = allowed_pairs(seen)[:, None]  # [B 1 N N]
-        for block in self.blocks:
-            h = block(h, allowed)
+            tokens.append(self.answer.expand(len(x), -1))
+        seen = self.seen(cond)
+        told = cond["seen"].shape[1]
+        h = self._placed(torch.stack(tokens, dim=1), told, seen)
+        allowed = _looking(seen)[:, None, told:]  # [B 1 R N]
+        for name, block in self._layers():
+            q, k, v = split_heads(block.qkv(block.norm_1(h)), 3, block.heads)
+            before = cond[name].to(k.dtype)  # [B 2 H P ch]
+            h = block.after(h, q, torch.cat([before[:, 0], k], dim=2), torch.cat([before[:, 1], v], dim=2), allowed)
         out: Tensor = self.head(self.norm(h[:, -1]))
         return out
 
-    def seen(self, cond: Cond, batch: int, device: torch.device) -> Tensor:
-        """Which tokens of the sequence are no pads. Shapes: mask [B L] -> [B N] bool."""
+    def project(self, cond: Cond) -> dict[str, Tensor]:
+        """The conditions with every block's keys and values of the text, which no step changes; once a text.
+
+        Shapes: `pooled`, `text`, `mask` as in `forward` -> past.0, past.1, ... [B 2 H P ch], one a block; seen [B P] bool.
+        """
+        pooled = self.pooled(self.pooled_norm(_needed(cond, "pooled").to(self.head.weight.dtype)))[:, None]
+        tokens = torch.cat([*self._text(cond), pooled], dim=1)  # [B P width]
         mask = cond.get("mask")
         if mask is None:
-            return torch.ones(batch, self.settings.length, dtype=torch.bool, device=device)
-        return F.pad(mask.to(torch.bool), (0, self.settings.length - mask.shape[1]), value=True)
+            mask = torch.ones(len(tokens), tokens.shape[1] - 1, dtype=torch.bool, device=tokens.device)
+        seen = F.pad(mask.to(torch.bool), (0, tokens.shape[1] - mask.shape[1]), value=True)
+        out = {"seen": seen}
+        h, allowed = self._placed(tokens, 0, seen), _looking(seen)[:, None]
+        for name, block in self._layers():
+            q, k, v = split_heads(block.qkv(block.norm_1(h)), 3, block.heads)
+            out[name] = torch.stack([k, v], dim=1)
+            h = block.after(h, q, k, v, allowed)
+        return out
+
+    def seen(self, cond: Cond) -> Tensor:
+        """Which tokens of the sequence are no pads. Shapes: `seen` [B P] from `project` -> [B N] bool."""
+        return F.pad(cond["seen"], (0, self.settings.length - cond["seen"].shape[1]), value=True)
+
+    def _placed(self, tokens: Tensor, start: int, seen: Tensor) -> Tensor:
+        """Tokens of the sequence from `start` on, with their positions."""
+        end = start + tokens.shape[1]
+        h = tokens + self.positions[start:end]
+        if self.padding is not None:
+            h = torch.where(seen[:, start:end, None], h, self.padding[start:end])
+        placed: Tensor = self.first_norm(h)
+        return placed
+
+    def _layers(self) -> Iterator[tuple[str, TextBlock]]:
+        """Every block, with the name of its keys and values among the conditions."""
+        return ((f"past.{n}", block) for n, block in enumerate(self.blocks) if isinstance(block, TextBlock))
 
     def _text(self, cond: Cond) -> list[Tensor]:
         if self.words is None:
@@ -95,6 +122,11 @@ def allowed_pairs(seen: Tensor) -> Tensor:
     """
     length = seen.shape[1]
     return seen[:, None] & torch.ones(length, length, dtype=torch.bool, device=seen.device).tril()
+
+
+def _looking(seen: Tensor) -> Tensor:
+    """The allowed pairs, and every token itself: a first token that is a pad has nothing else, and no one sees a pad."""
+    return allowed_pairs(seen) | torch.eye(seen.shape[1], dtype=torch.bool, device=seen.device)
 
 
 def _needed(cond: Cond, name: str) -> Tensor:

@@ -19,5 +19,6 @@ def run(case: Case) -> dict[str, Tensor]:
     net = filled(case, UNet, own, weights, keys)
     names = {"text": "context", "pooled": "class_emb", "mask": "mask"}
     cond = {name: given[theirs] for name, theirs in names.items() if theirs in given}
+    cond.setdefault("pooled", torch.zeros(len(given["x"]), 4 * own.width, dtype=case.dtype))  # without a class embedding
     with torch.no_grad():
         return {"out": net(given["x"], given["timesteps"], cond)}

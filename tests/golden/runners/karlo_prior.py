@@ -24,6 +24,6 @@ def run(case: Case) -> dict[str, Tensor]:
         embedding = net(given["x"], given["timesteps"], cond)
         return {
             "pred_image_embedding": embedding,
-            "attend_allowed": allowed_pairs(net.seen(cond, len(embedding), embedding.device)),
+            "attend_allowed": allowed_pairs(net.seen(net.project(cond))),
             "denormalised": statistics.restore(embedding),
         }

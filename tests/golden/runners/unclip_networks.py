@@ -40,7 +40,7 @@ def karlo_prior(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Pri
         depth=option["layers"],
         heads=option["heads"],
         final_norm=option["final_ln"],
-        learned_padding=option.get("padding", False),
+        learned_padding="padding_embedding" in weights,
     )
 
 
@@ -102,7 +102,6 @@ def diffusers_unet(config: Mapping[str, Any], *, low_res: bool) -> UNetSettings:
     """Settings for the options of diffusers' UNet2DConditionModel and UNet2DModel that unCLIP uses."""
     widths, kinds = config["block_out_channels"], config["down_block_types"]
     channels = config["in_channels"] // (2 if low_res else 1)
-    attended = "mid_block_type" in config or not low_res
     return UNetSettings(
         side=config["sample_size"],
         channels=channels,
@@ -110,11 +109,11 @@ def diffusers_unet(config: Mapping[str, Any], *, low_res: bool) -> UNetSettings:
         multipliers=tuple(width / widths[0] for width in widths),
         blocks=config["layers_per_block"],
         attention=tuple(2**level for level, kind in enumerate(kinds) if "Attn" in kind),
-        middle_attention=config.get("add_attention", attended),
+        middle_attention=config.get("add_attention", True),
         head_width=config.get("attention_head_dim", 8),
         dropout=config.get("dropout", 0.0),
         scale_shift=config.get("resnet_time_scale_shift", "default") == "scale_shift",
-        residual_resample=kinds[0].startswith(("Resnet", "SimpleCross")),
+        residual_resample=kinds[0].startswith(("Resnet", "SimpleCross")) or config.get("downsample_type") == "resnet",
         groups=config.get("norm_num_groups", 32),
         ranged=config["out_channels"] == 2 * channels,
         words=config.get("cross_attention_dim"),
