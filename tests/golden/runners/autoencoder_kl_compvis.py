@@ -19,6 +19,7 @@ def run(case: Case) -> dict[str, Tensor]:
 def settings(config: dict[str, Any], latent: int) -> LatentVAESettings:
     """limner's settings for `ddconfig` and `embed_dim`."""
     widths = tuple(factor * config["ch"] for factor in config["ch_mult"])
+    middle = config.get("attn_type", "vanilla") != "none"
     sides = [config["resolution"] // 2**n for n in range(len(widths))]
     return LatentVAESettings(
         channels=config["in_channels"],
@@ -26,8 +27,8 @@ def settings(config: dict[str, Any], latent: int) -> LatentVAESettings:
         widths=widths,
         stem=None if config["ch"] == widths[0] else config["ch"],
         blocks=config["num_res_blocks"],
-        attention=tuple(2**n for n, side in enumerate(sides) if side in config["attn_resolutions"]),
-        middle_attention=config.get("attn_type", "vanilla") != "none",
+        attention=tuple(2**n for n, side in enumerate(sides) if side in config["attn_resolutions"] and middle),
+        middle_attention=middle,
         conv_resample=config.get("resamp_with_conv", True),
         latent=latent,
         inner=None if config["z_channels"] == latent else config["z_channels"],
