@@ -31,9 +31,17 @@ def released(name: str) -> Released:
 
 
 def fits(pieces: Sequence[Piece], file: Released) -> bool:
-    """Whether the pieces have exactly the keys, shapes and parameters of a file."""
+    """Whether the pieces have exactly the keys, shapes and parameters of a file, and the file those of the pieces."""
     count = sum(p.numel() for piece in pieces for p in hollow(build, piece.settings.network).parameters())
-    return expected(pieces) == file.shapes and count == file.parameters
+    return expected(pieces) == file.shapes and count == file.parameters and all(_filled(piece, file) for piece in pieces)
+
+
+def _filled(piece: Piece, file: Released) -> bool:
+    """Whether the file's tensors, translated, have the names and shapes of the network's."""
+    state = {key: torch.empty(file.shapes[key], device="meta") for key in piece.keys}
+    ours = layout.to_limner(state, piece.keys, where=piece.settings.name)
+    wanted = hollow(build, piece.settings.network).state_dict()
+    return {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in wanted.items()}
 
 
 def survives(net: nn.Module, keys: layout.KeyMap) -> bool:
