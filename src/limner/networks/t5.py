@@ -25,9 +25,7 @@ class T5Encoder(nn.Module):
         try:
             from transformers import T5EncoderModel
         except ImportError:
-            raise UnsupportedError(
-                "T5: its encoder needs transformers; install it with: pip install 'limner[t5]'"
-            ) from None
+            raise UnsupportedError("T5: its encoder needs transformers; install it with: pip install 'limner[t5]'") from None
         # The stack alone: the whole model holds the table of tokens under two names.
         self.stack = T5EncoderModel(_config(settings)).encoder
 

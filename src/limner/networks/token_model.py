@@ -54,7 +54,8 @@ class TokenModel(nn.Module):
         start = past[0].shape[3] if past else 0
         if ids.ndim != 2 or start + ids.shape[1] > s.length:
             raise ShapeError(
-                f"tokens: expected ids of shape [B, N], N at most {s.length - start} behind {start} others; got {list(ids.shape)}"
+                f"tokens: expected ids of shape [B, N], N at most {s.length - start}"
+                f" behind {start} others; got {list(ids.shape)}"
             )
         end = start + ids.shape[1]
         x = self.tokens(ids) + self._places()[start:end]  # [B N D]
