@@ -7,7 +7,6 @@ environment ($HTTPS_PROXY and its kin). Which files there are is `released`.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
 _PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
-_PIECE = 2**20  # bytes
+_PIECE = 2**16  # bytes; a break loses at most this much
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)  # answers after which a second attempt may help
 
 Tell = Callable[[str, int, int], None]  # what is fetched, bytes that are here, bytes in all (0 = not known)
@@ -59,10 +58,10 @@ def fetch(
     if offline or os.environ.get("LIMNER_OFFLINE", "") not in ("", "0"):
         state = "is damaged" if path.is_file() else "is not here"
         raise DownloadError(f"{name}: {state}, and limner is offline; fetch it with a network, or put it at {path}")
-    logging.getLogger("pooch").setLevel(logging.WARNING)
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")
     here = mirrored(address)
     path.unlink(missing_ok=True)
     try:
