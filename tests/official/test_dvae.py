@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from limner.config import DiscreteDecoderSettings, DiscreteEncoderSettings
+from limner.errors import CheckpointError
 from limner.networks.building import build
-from limner.official import dvae
+from limner.official import dvae, families
 from tests.official.released import fits, released, survives
 
 ENCODER = DiscreteEncoderSettings(width=8, blocks=2, codes=12)
@@ -49,3 +50,11 @@ def test_both_halves_in_one_file_are_told_apart_by_their_prefixes() -> None:
 )
 def test_other_files_are_not_taken_for_a_dvae(shapes: dict[str, tuple[int, ...]]) -> None:
     assert dvae.recognise(shapes) is None
+
+
+@pytest.mark.parametrize("size", [0, -1, 3, 2**62])
+def test_sizes_that_no_network_can_have_are_refused_in_a_line(size: int) -> None:
+    shapes = released("dalle_dvae_decoder").shapes | {"blocks.input.w": (size, 8192, 1, 1)}
+    with pytest.raises(CheckpointError, match=r"^decoder\.pkl: .*") as refused:
+        families.recognise(shapes, where="decoder.pkl")
+    assert "\n" not in str(refused.value)

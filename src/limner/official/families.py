@@ -132,7 +132,7 @@ def recognise(shapes: Shapes, system: str | None = None, *, where: str = "checkp
         except CheckpointError as error:
             refused = refused or f"{where}: {error}"
             continue
-        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:  # sizes that no network has
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # sizes no network has
             what = f"lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)[:80]
             refused = refused or f"{where}: looks like {family.name}, but its shapes are of no network ({what!r})"
             continue
