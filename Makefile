@@ -2,7 +2,7 @@
 # make test                      all tests, with coverage
 # make check                     style, types, imports
 # make fmt                       format the code
-# make docs                      write docs/cli.md from the command line itself
+# make docs                      write docs/cli.md and docs/checkpoints.md from the program itself
 
 PYTHON ?= python3
 VENV := .venv
@@ -40,6 +40,7 @@ fmt: $(VENV)/dev
 
 docs: $(VENV)/core
 	$(BIN)/python -m limner.cli.reference > docs/cli.md
+	$(BIN)/python -m limner.cli.checkpoints > docs/checkpoints.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

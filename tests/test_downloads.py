@@ -184,12 +184,14 @@ def test_a_repository_without_the_library_names_what_to_install(tmp_path: Path, 
 class _Hub:
     """Stands in for the library of Hugging Face."""
 
-    def __init__(self, works: bool) -> None:
-        self.works = works
+    def __init__(self, works: bool, only: str = "") -> None:
+        self.works, self.only = works, only
 
     def hf_hub_download(self, repository: str, name: str, *, local_dir: Path, local_files_only: bool) -> str:
         if not self.works:
             raise RuntimeError(f"{repository} is\nnot to be had")
+        if self.only and not name.endswith(self.only):
+            raise type("EntryNotFoundError", (Exception,), {})(name)
         path = local_dir / name
         path.parent.mkdir(parents=True)
         path.write_bytes(DATA)
@@ -200,6 +202,14 @@ def test_a_repository_is_read_through_the_library(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "huggingface_hub", _Hub(works=True))
     fetched = downloads.from_hub("someone/model", "prior/x.safetensors", tmp_path)
     assert (fetched.path, fetched.sha256) == (tmp_path / "prior" / "x.safetensors", SUM)
+
+
+def test_a_file_that_is_only_there_as_torch_saved_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", _Hub(works=True, only=".bin"))
+    fetched = downloads.from_hub("someone/model", "prior/diffusion_pytorch_model.safetensors", tmp_path)
+    assert fetched.path.name == "diffusion_pytorch_model.bin"
+    with pytest.raises(DownloadError, match=r"EntryNotFoundError: x\.safetensors"):
+        downloads.from_hub("someone/model", "x.safetensors", tmp_path)
 
 
 def test_what_the_library_says_becomes_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,11 +104,23 @@ def from_hub(repository: str, name: str, folder: Path, *, offline: bool = False,
     if progress:
         progress(name, 0, 0)
     try:
-        path = Path(huggingface_hub.hf_hub_download(repository, name, local_dir=folder, local_files_only=offline))
+        path = Path(_from_hub(huggingface_hub, repository, name, folder, offline))
     except Exception as error:  # noqa: BLE001 (the library has many kinds of failure, and wraps those of others)
         told = " ".join(str(error).split())[:160]
         raise DownloadError(f"{repository}: {name} cannot be fetched ({type(error).__name__}: {told})") from None
     return Fetched(path, _record(path, _hash(path)), new=True)
+
+
+def _from_hub(library: Any, repository: str, name: str, folder: Path, offline: bool) -> str:
+    """Where the library put a file; one that is not there in safetensors may be there as torch saved it."""
+    older = name.replace("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    older = older.replace("/model.safetensors", "/pytorch_model.bin")
+    try:
+        return str(library.hf_hub_download(repository, name, local_dir=folder, local_files_only=offline))
+    except Exception as error:
+        if older == name or "EntryNotFound" not in type(error).__name__:
+            raise
+        return str(library.hf_hub_download(repository, older, local_dir=folder, local_files_only=offline))
 
 
 def cache_root() -> Path:
