@@ -1,4 +1,4 @@
-"""`limner draw`: pictures from words."""
+"""`limner draw`: pictures from words, or of a class."""
 
 from __future__ import annotations
 
@@ -42,12 +42,18 @@ def draw(
     guidance: Annotated[
         float | None, option("--guidance", "--cfg", help="How hard the words pull in the first stage; 1 is not at all.")
     ] = None,
+    clip_scale: Annotated[
+        float | None, option("--clip-scale", help="How hard the model's noised CLIP pulls instead; 3 is usual.", min=0)
+    ] = None,
     sampler: Annotated[str | None, option("--sampler", help="ddpm, ddim, heun, dpmpp2m or euler, in the first stage.")] = None,
     negative: Annotated[str, option("--negative", help="Words to draw away from.")] = "",
     size: Annotated[str | None, option("--size", help="WIDTHxHEIGHT, where the model can: a stage's own size.")] = None,
     out: Annotated[
         str, option("--out", "-o", help="Folder, or pattern with {seed} {slug} {i} {model} {date}; never overwrites.")
     ] = OUT,
+    label: Annotated[
+        int | None, option("--label", help="Number of the class, for models that draw classes instead of words.", min=0)
+    ] = None,
     prompt_file: Annotated[
         str | None, option("--prompt-file", help="Prompts from a file, - for stdin: one a line, or JSON objects.")
     ] = None,
@@ -59,14 +65,15 @@ def draw(
     settings: Settings = None,
     dry_run: Annotated[bool, option("--dry-run", help="Say what would be done, and stop.")] = False,
 ) -> None:
-    """Draw pictures from words.
+    """Draw pictures from words, or of a class.
 
     limner draw "a red fox" -n 4 --seed 0
     """
     from limner.cli import prompts
 
     wishes = {"n": n, "seed": seed_of(seed), "steps": steps, "guidance": guidance, "sampler": sampler, "negative": negative}
-    asked = prompts.requests(words, prompt_file, wishes | {"batch": batch})
+    wishes |= {"batch": batch, "label": label, "clip_scale": clip_scale}
+    asked = prompts.requests(words, prompt_file, wishes, wordless=not words and prompt_file is None and _wordless(model))
     plan = Plan(asked, pattern(out, asked[0], model), metadata, grid)
     side = None if size is None else side_of(size)
     if dry_run:
@@ -77,11 +84,19 @@ def draw(
     _draw(terminal, plan, _loaded(terminal, model, side, device, dtype, settings or ()))
 
 
+def _wordless(model: str) -> bool:
+    """Whether a model draws without words."""
+    from limner import catalog
+
+    entry = catalog.describe(catalog.find(model))
+    return not entry.problem and catalog.settings_of(entry.path).system == "adm"
+
+
 def _loaded(terminal: Terminal, model: str, side: int | None, device: str, dtype: Dtype, settings: Sequence[str]) -> Pipe:
-    import limner
+    from limner.systems.drawing import load_pipe
 
     started = time.monotonic()
-    pipe = limner.load(model, device=device, dtype=dtype.value, settings=settings, side=side)
+    pipe = load_pipe(model, device=device, dtype=dtype.value, settings=settings, side=side)
     terminal.detail(f"loaded {pipe.name} in {time.monotonic() - started:.1f} s")
     return pipe
 

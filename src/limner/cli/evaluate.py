@@ -12,9 +12,9 @@ from limner.cli.flags import Device, Dtype, Precision, Settings, option, verb
 from limner.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from limner import Pipe
     from limner.config import Frozen
     from limner.evaluation.drawing import Wishes
+    from limner.systems.glide import Glide
 
 app = typer.Typer(help="Measure a model: does it follow its words, how far is it from real pictures.", no_args_is_help=True)
 
@@ -57,10 +57,10 @@ def shapes(
     """Scene accuracy: captions of shapes never trained on are drawn, and each picture is read back exactly."""
     from limner.evaluation import shapes as measure
 
-    pipe = _loaded(model, device, dtype, settings)
+    system = _loaded(model, device, dtype, settings)
     wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
     with terminal.bar() as tell:
-        found = measure.evaluate(pipe.system, wishes, n=n, progress=lambda done, of: tell("shapes", done, of))
+        found = measure.evaluate(system, wishes, n=n, progress=lambda done, of: tell("shapes", done, of))
     lines = [f"scene accuracy {found.accuracy}"]
     lines += [f"  {count} shape{'s' if count > 1 else ''}: {share}" for count, share in found.by_shapes.items()]
     lines += [f"  wrong first: {name} {count}" for name, count in found.failures.items()]
@@ -97,10 +97,10 @@ def emoji(
     if not isinstance(source, EmojiSource):
         raise DataError(f"{data}: concepts are known of emoji folders only; build one with `limner data build emoji`")
     net = features.efficientnet()
-    pipe = _loaded(model, device, dtype, settings)
+    system = _loaded(model, device, dtype, settings)
     wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
     with terminal.bar() as tell:
-        found = measure.evaluate(pipe.system, source, net, wishes, n=n, progress=tell)
+        found = measure.evaluate(system, source, net, wishes, n=n, progress=tell)
     rows = (("seen", found.seen), ("unseen style", found.unseen_style), ("real, unseen style", found.real_unseen_style))
     lines = [f"{name}: top-1 {named.top_1}, top-5 {named.top_5}" for name, named in rows]
     _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, out)
@@ -134,18 +134,23 @@ def frechet(
     from limner.evaluation import frechet as measure
 
     source, net = open_source(data), features.efficientnet()
-    pipe = _loaded(model, device, dtype, settings)
+    system = _loaded(model, device, dtype, settings)
     wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
     with terminal.bar() as tell:
-        found = measure.evaluate(pipe.system, source, net, wishes, n=n, against=against.value, progress=tell)
+        found = measure.evaluate(system, source, net, wishes, n=n, against=against.value, progress=tell)
     text = f"distance {found.distance:.3f} of {found.n} drawings to {found.n_real} real pictures ({found.against})"
     _say(terminal, f"{text}\nfloor {found.floor:.3f} of {found.n_floor} other real pictures", found, out)
 
 
-def _loaded(model: str, device: str, dtype: Dtype, settings: list[str] | None) -> Pipe:
-    import limner
+def _loaded(model: str, device: str, dtype: Dtype, settings: list[str] | None) -> Glide:
+    from limner.errors import UnsupportedError
+    from limner.systems.drawing import load_pipe
+    from limner.systems.glide import Glide
 
-    return limner.load(model, device=device, dtype=dtype.value, settings=settings or ())
+    pipe = load_pipe(model, device=device, dtype=dtype.value, settings=settings or ())
+    if not isinstance(pipe.system, Glide):
+        raise UnsupportedError(f"{pipe.name}: reads no words, so captions cannot judge what it draws; use a glide model")
+    return pipe.system
 
 
 def _wishes(**wished: Any) -> Wishes:

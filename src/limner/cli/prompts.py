@@ -23,15 +23,17 @@ class Line(NamedTuple):
     text: str
 
 
-def requests(words: Sequence[str] | None, file: str | None, wishes: Wishes) -> list[Request]:
+def requests(words: Sequence[str] | None, file: str | None, wishes: Wishes, *, wordless: bool = False) -> list[Request]:
     """What to draw, in order; without a seed all requests of one call share one random seed.
+
+    `wordless` models need no prompt.
 
     Raises: InputError or ConfigError for the first prompt that cannot be used, with its line.
     """
     if words and file is not None:
         raise InputError("prompt: both PROMPT and --prompt-file are given; choose one")
     if file is None:
-        return [_checked(" ".join(words or ()), wishes)]
+        return [request("", **wishes) if wordless else _checked(" ".join(words or ()), wishes)]
     found: list[Request] = []
     for line in lines(file):
         try:

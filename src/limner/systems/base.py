@@ -10,13 +10,14 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, Self
 
+import PIL.Image
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from limner.config import Frozen, SamplerName, SamplingSettings, StageSettings
+from limner.config import Frozen, SamplerName, SamplingSettings, StageSettings, SystemSettings
 from limner.diffusion import guidance, noise, samplers, schedules, targets
 from limner.errors import ConfigError, InputError, ShapeError
 from limner.networks import int8, packed
@@ -30,13 +31,15 @@ MOST_CHARACTERS = 10_000  # of a prompt; far beyond any context
 class Request(Frozen):
     """What to draw. Settings that are None are the model's own."""
 
-    prompt: str
+    prompt: str = ""
+    label: int | None = Field(None, ge=0)  # number of the class to draw, for models of classes
     negative: str = ""  # drawn away from; "" is the empty caption of classifier-free guidance
     n: int = Field(1, ge=1, le=10_000)
     seed: int = 0
     first: int = Field(0, ge=0)  # number of the first picture of this seed
     steps: str | None = Field(None, coerce_numbers_to_str=True)  # of the first stage: "27", "ddim25", ...
     guidance: float | None = Field(None, ge=0, le=100)
+    clip_scale: float | None = Field(None, ge=0, le=1000)  # how hard the model's noised CLIP pulls; None = not at all
     sampler: SamplerName | None = None
     batch: int = Field(4, ge=1)  # pictures drawn at a time; bounds the memory, not the result
 
@@ -49,6 +52,14 @@ class Progress(NamedTuple):
     of: int
     indices: tuple[int, ...]  # numbers of the pictures being drawn
     preview: Tensor  # the clean pictures the network sees by now, [B 3 H W] in [-1, 1]
+
+
+class Drawn(NamedTuple):
+    """A finished picture of a request."""
+
+    number: int  # under the seed, from 0
+    picture: Tensor  # [3 H W] in [-1, 1]
+    earlier: tuple[Tensor, ...]  # the same picture after each stage before the last
 
 
 class Hint(NamedTuple):
@@ -83,7 +94,9 @@ class Stage:
         if steps is not None and steps.isdigit() and request.sampler in (None, own.sampler):
             spacing = re.fullmatch(r"(snr|trail)\d+", own.steps)
             steps = f"{spacing[1]}{steps}" if spacing else steps
-        wished = {"steps": steps, "guidance": request.guidance, "sampler": request.sampler}
+        # A noised CLIP takes the place of classifier-free guidance (GLIDE's notebook), unless both are asked for.
+        pull = 1.0 if request.guidance is None and request.clip_scale is not None else request.guidance
+        wished = {"steps": steps, "guidance": pull, "sampler": request.sampler}
         return own.model_copy(update={key: value for key, value in wished.items() if value is not None})
 
     def words(self, texts: Sequence[str]) -> dict[str, Tensor]:
@@ -98,6 +111,30 @@ class Stage:
         """The words at the end of a prompt that this stage will not see; "" when it sees all."""
         settings = self.settings.network.text
         return "" if settings is None or self.tokenizer is None else self.tokenizer.cut(text, settings.context)
+
+
+class System(Protocol):
+    """A model that draws: its stages in the order in which a picture passes them."""
+
+    settings: SystemSettings
+    stages: tuple[Stage, ...]
+    hashes: dict[str, str]  # network -> sha256 of its weights
+
+    @property
+    def device(self) -> torch.device:
+        """Where it draws."""
+
+    def check(self, request: Request) -> None:
+        """Refuse what can be refused before the first step. Raises: InputError saying what cannot be asked of it."""
+
+    def draw(self, request: Request, hints: Mapping[int, Hint] | None = None) -> Iterator[Progress | Drawn]:
+        """Progress after every step, Drawn for every picture when it is finished."""
+
+    def of(self, stages: tuple[Stage, ...]) -> Self:
+        """The same system with other stages."""
+
+    def pictures(self, x: Tensor) -> list[PIL.Image.Image]:
+        """Finished pictures in 8 bits, as the original code makes them. Shapes: [B 3 H W]. Units: [-1, 1]."""
 
 
 def stage(
@@ -132,8 +169,9 @@ def run(
     indices: Sequence[int],
     low_res: Tensor | None = None,
     hint: Hint | None = None,
+    push: guidance.Gradient | None = None,
 ) -> Iterator[samplers.Step]:
-    """Sample one stage for the pictures `indices` of a seed.
+    """Sample one stage for the pictures `indices` of a seed; `push` as in `run_each`.
 
     Shapes: words {name: [1 ...] or [2 ...]}, the prompt and what is drawn away from; low_res [B 3 h w] -> Steps of [B 3 H W].
     """
@@ -142,7 +180,7 @@ def run(
     null = {name: value[1:2] for name, value in words.items() if len(value) > 1}
     if low_res is not None:
         cond["low_res"] = low_res
-    return run_each(stage, sampling, cond, null, seed=seed, indices=indices, hint=hint)
+    return run_each(stage, sampling, cond, null, seed=seed, indices=indices, hint=hint, push=push)
 
 
 def run_each(
@@ -154,8 +192,11 @@ def run_each(
     seed: int,
     indices: Sequence[int],
     hint: Hint | None = None,
+    push: guidance.Gradient | None = None,
 ) -> Iterator[samplers.Step]:
     """Sample one stage, every picture under its own conditions; a picture is the same in whatever batch it is drawn.
+
+    `push` is the gradient of a score that every step shall climb.
 
     Shapes: cond {name: [B ...]}, null {name: [1 ...] or [B ...]} or {} for no guidance -> Steps of [B 3 H W].
     """
@@ -177,6 +218,8 @@ def run_each(
             start = targets.q_sample(image.expand_as(x_T), path[0], stage.alpha_bar, x_T)
         if hint.rounds > 1:
             sample = samplers.resampled(sample, hint.rounds)
+    if push is not None:
+        denoise = guidance.pushed(denoise, push)
     return sample(denoise, stage.alpha_bar, start, path, draws)
 
 

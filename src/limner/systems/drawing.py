@@ -9,28 +9,35 @@ import dataclasses
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 
-from limner import catalog, images, recipe, weights
+from limner import catalog, recipe, weights
 from limner.config import SamplerName, SamplingSettings, SystemSettings, overridden, parse
-from limner.errors import ConfigError, InputError
+from limner.errors import ConfigError, InputError, UnsupportedError
 from limner.recipe import Image, Recipe, StageRecipe
-from limner.systems import base, glide
-from limner.systems.base import Dtype, Progress, Request
-from limner.systems.glide import Drawn, Glide
+from limner.systems import adm, base, clip, dvae, glide
+from limner.systems.base import Drawn, Dtype, Progress, Request
 
 SEEDS = 2**32  # random seeds are drawn below this, so that a person can copy one; any integer is a seed
+_DOES = {
+    "clip": "scores pictures and words: limner.load(...).score(pictures, texts)",
+    "dvae": "encodes and decodes: limner.load(...).encode(pictures) and .decode(codes)",
+    "noised-clip": "scores noisy 64 px pictures for GLIDE; `limner export` writes its towers",
+}
+_WISHES = ("label", "clip_scale")  # of a request, beside what stands in every recipe
 
 
 class Wishes(TypedDict, total=False):
     """What may be asked for beside the words; what is left out or None is the model's own choice."""
 
+    label: int | None  # number of the class, for models that draw classes
     n: int  # pictures
     seed: int | None  # None = random; any integer is a seed
     steps: str | int | None  # of the first stage: 27, "ddim25", "fast27", ...
     guidance: float | None  # of the first stage; 1 = none
+    clip_scale: float | None  # how hard the model's noised CLIP pulls, where it has one; 3 in GLIDE's notebook
     negative: str  # words to draw away from
     sampler: SamplerName | None  # of the first stage
     first: int  # number of the first picture under the seed
@@ -40,7 +47,7 @@ class Wishes(TypedDict, total=False):
 class Pipe:
     """A loaded system. Called with words it gives pictures; `stream` gives every step on the way."""
 
-    def __init__(self, system: Glide, name: str, *, dtype: torch.dtype = torch.float32, config_hash: str = "") -> None:
+    def __init__(self, system: base.System, name: str, *, dtype: torch.dtype = torch.float32, config_hash: str = "") -> None:
         self.system = system
         self.name = name
         self.dtype = dtype
@@ -56,14 +63,14 @@ class Pipe:
         """Pixels of a finished picture."""
         return self.system.stages[-1].settings.network.side
 
-    def __call__(self, prompt: str, **wishes: Unpack[Wishes]) -> list[Image]:
-        """Draw pictures of a prompt.
+    def __call__(self, prompt: str = "", **wishes: Unpack[Wishes]) -> list[Image]:
+        """Draw pictures of a prompt, or of a class: `pipe("a red fox")`, `pipe(label=207)`.
 
         Raises: InputError for a prompt that cannot be used; ConfigError for a setting that does not fit.
         """
         return [item for item in self.stream(prompt, **wishes) if isinstance(item, Image)]
 
-    def stream(self, prompt: str, **wishes: Unpack[Wishes]) -> Iterator[Progress | Image]:
+    def stream(self, prompt: str = "", **wishes: Unpack[Wishes]) -> Iterator[Progress | Image]:
         """The same as a call, step by step: a Progress after every step, an Image for every finished picture.
 
         Whoever stops asking has cancelled. Raises: as a call does, at once.
@@ -75,7 +82,7 @@ class Pipe:
 
         Raises: InputError for a prompt that cannot be used; ConfigError for a setting that does not fit.
         """
-        self._check(asked)
+        self.check(asked)
         return self._draw(asked)
 
     def sized(self, side: int) -> Pipe:
@@ -101,78 +108,109 @@ class Pipe:
         return self._of(self.system.stages[:count])
 
     def _of(self, stages: tuple[base.Stage, ...]) -> Pipe:
-        settings = self.settings.model_copy(update={"stages": tuple(stage.settings for stage in stages)})
-        return Pipe(Glide(settings, stages, self.system.hashes), self.name, dtype=self.dtype, config_hash=self.config_hash)
+        return Pipe(self.system.of(stages), self.name, dtype=self.dtype, config_hash=self.config_hash)
 
-    def _check(self, asked: Request) -> None:
-        """Everything that can be refused before the first step."""
-        base.check_prompt(asked.prompt)
-        base.check_prompt(asked.negative, what="negative prompt")
-        samplings = [stage.sampling(asked) for stage in self.system.stages]
-        for stage, sampling in zip(self.system.stages, samplings, strict=True):
+    def check(self, asked: Request) -> None:
+        """Refuse whatever can be refused before the first step.
+
+        Raises: InputError for a prompt that cannot be used; ConfigError for a setting that does not fit.
+        """
+        self.system.check(asked)
+        for stage in self.system.stages:
+            sampling = stage.sampling(asked)
             base.count_steps(stage, sampling)
             base.sampler(sampling)
-        if asked.negative and all(sampling.guidance == 1 for sampling in samplings):
-            raise InputError("negative prompt: has no effect at guidance 1; use a guidance above 1, or leave it out")
 
     def _draw(self, asked: Request) -> Iterator[Progress | Image]:
         for item in self.system.draw(asked):
             yield self._finished(asked, item) if isinstance(item, Drawn) else item
 
-    def _finished(self, asked: Request, drawn: Drawn) -> Image:
-        picture = images.rounded(drawn.picture[None])[0]
-        start = asked.first + (drawn.number - asked.first) // asked.batch * asked.batch
+    def recipe(self, asked: Request, number: int, size: tuple[int, int]) -> Recipe:
+        """What picture `number` of a request is made from. Units: size (width, height) in pixels."""
+        start = asked.first + (number - asked.first) // asked.batch * asked.batch
         together = min(asked.batch, asked.first + asked.n - start)
-        return Image(
-            picture,
-            Recipe(
-                prompt=asked.prompt,
-                negative=asked.negative,
-                model=self.name,
-                config_hash=self.config_hash,
-                seed=asked.seed,
-                index=drawn.number,
-                stages=tuple(_stage_recipe(stage, asked, self.system.hashes) for stage in self.system.stages),
-                width=picture.width,
-                height=picture.height,
-                torch=torch.__version__,
-                device=str(self.system.device),
-                dtype=str(self.dtype).removeprefix("torch."),
-                # How many share a batch moves the last bits of a sum, so an exact repetition needs to know it.
-                extra={"batch": [start, together]},
-            ),
+        return Recipe(
+            prompt=asked.prompt,
+            negative=asked.negative,
+            model=self.name,
+            config_hash=self.config_hash,
+            seed=asked.seed,
+            index=number,
+            stages=tuple(_stage_recipe(stage, asked, self.system.hashes) for stage in self.system.stages),
+            width=size[0],
+            height=size[1],
+            torch=torch.__version__,
+            device=str(self.system.device),
+            dtype=str(self.dtype).removeprefix("torch."),
+            # How many share a batch moves the last bits of a sum, so an exact repetition needs to know it.
+            extra={"batch": [start, together]} | self._extra(asked),
         )
+
+    def _extra(self, asked: Request) -> dict[str, Any]:
+        """The class or pull that was asked for, and the networks beside the stages."""
+        wished = {name: getattr(asked, name) for name in _WISHES if getattr(asked, name) is not None}
+        parts = {part.name: self.system.hashes.get(part.name, "") for part in self.settings.parts}
+        return wished | ({"parts": parts} if parts else {})
+
+    def _finished(self, asked: Request, drawn: Drawn) -> Image:
+        picture = self.system.pictures(drawn.picture[None])[0]
+        return Image(picture, self.recipe(asked, drawn.number, picture.size))
 
 
 def load(
     name: str | Path, *, device: str = "auto", dtype: Dtype = "auto", settings: Sequence[str] = (), side: int | None = None
-) -> Pipe:
-    """A model by name (see `limner.models`) or checkpoint folder, ready to draw.
+) -> Any:
+    """A model by name (see `limner.models`) or checkpoint folder, ready to use: what draws is a `Pipe`, CLIP is a
+    `systems.clip.Scorer`, DALL-E's autoencoder a `systems.dvae.Dvae`.
 
     `settings` are dotted overrides of how it is sampled, "stages.1.sampling.steps=4"; `side` stops after the stage that
     gives pictures of this many pixels.
 
     Raises: CheckpointError when there is no such model or its weights do not fit; ConfigError for a device, type or setting
-        that does not exist; InputError for a side it cannot draw.
+        that does not exist; InputError for a side it cannot draw; UnsupportedError for networks without a system.
     """
-    path = catalog.find(name)
-    folder = weights.read_folder(path)
-    chosen = sampled_settings(folder.settings, settings, where=path.resolve().name)
+    folder = weights.read_folder(catalog.find(name))
+    if not folder.settings.stages and (settings or side is not None):
+        raise ConfigError(f"{name}: draws nothing, so it has neither sampling to set nor a size")
+    match folder.settings.system:
+        case "clip":
+            return clip.open_folder(folder, device=device, dtype=dtype)
+        case "dvae":
+            return dvae.open_folder(folder, device=device, dtype=dtype)
+        case _:
+            return _pipe(folder, device=device, dtype=dtype, settings=settings, side=side)
+
+
+def load_pipe(
+    name: str | Path, *, device: str = "auto", dtype: Dtype = "auto", settings: Sequence[str] = (), side: int | None = None
+) -> Pipe:
+    """`load` for what draws.
+
+    Raises: as `load` does, and UnsupportedError for a model that does not draw.
+    """
+    return _pipe(weights.read_folder(catalog.find(name)), device=device, dtype=dtype, settings=settings, side=side)
+
+
+def _pipe(folder: weights.Folder, *, device: str, dtype: Dtype, settings: Sequence[str], side: int | None) -> Pipe:
+    name = folder.path.resolve().name
+    system: base.System
+    chosen = folder._replace(settings=sampled_settings(folder.settings, settings, where=name))
     if side is not None:
-        stage_of_side(path.resolve().name, [stage.network.side for stage in chosen.stages], side)
-    match chosen.system:
+        stage_of_side(name, [stage.network.side for stage in chosen.settings.stages], side)
+    match chosen.settings.system:
         case "glide":
-            system = glide.open_folder(folder._replace(settings=chosen), device=device, dtype=dtype)
-    pipe = Pipe(
-        system,
-        path.resolve().name,
-        dtype=base.pick_dtype(dtype, system.device),
-        config_hash=recipe.config_hash(folder.settings),
-    )
+            system = glide.open_folder(chosen, device=device, dtype=dtype)
+        case "adm":
+            system = adm.open_folder(chosen, device=device, dtype=dtype)
+        case other:
+            does = _DOES.get(other, "has its networks alone: `limner export` writes them, networks.building.build makes them")
+            raise UnsupportedError(f"{name}: a {other} model does not draw; it {does}")
+    config_hash = recipe.config_hash(folder.settings)
+    pipe = Pipe(system, name, dtype=base.pick_dtype(dtype, system.device), config_hash=config_hash)
     return pipe if side is None else pipe.sized(side)
 
 
-def request(prompt: str, **wishes: Unpack[Wishes]) -> Request:
+def request(prompt: str = "", **wishes: Unpack[Wishes]) -> Request:
     """A checked request; a seed that is None becomes a random one.
 
     Raises: ConfigError naming the first setting that does not fit.

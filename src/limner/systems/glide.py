@@ -8,25 +8,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Self
 
+import PIL.Image
 import torch
 from torch import Tensor
 
-from limner import tokens, weights
+from limner import images, tokens, weights
 from limner.config import SystemSettings
+from limner.diffusion.guidance import Gradient
+from limner.errors import InputError, UnsupportedError
 from limner.networks.building import hollow
 from limner.networks.unet import UNet
-from limner.systems import base
+from limner.systems import base, guiding
+from limner.systems.base import Drawn as Drawn
 from limner.systems.base import Dtype, Hint, Progress, Request, Stage
-
-
-class Drawn(NamedTuple):
-    """A finished picture of a request."""
-
-    number: int  # under the seed, from 0
-    picture: Tensor  # [3 H W] in [-1, 1]
-    earlier: tuple[Tensor, ...]  # the same picture after each stage before the last
+from limner.systems.guiding import Guide
 
 
 class PromptCutWarning(UserWarning):
@@ -36,15 +33,43 @@ class PromptCutWarning(UserWarning):
 class Glide:
     """A cascade of text-conditional stages, ready to draw."""
 
-    def __init__(self, settings: SystemSettings, stages: tuple[Stage, ...], hashes: dict[str, str]) -> None:
+    def __init__(
+        self, settings: SystemSettings, stages: tuple[Stage, ...], hashes: dict[str, str], guide: Guide | None = None
+    ) -> None:
         self.settings = settings
         self.stages = stages
-        self.hashes = hashes  # stage -> sha256 of its weights
+        self.hashes = hashes  # network -> sha256 of its weights
+        self.guide = guide  # a noised CLIP, for the first stage
 
     @property
     def device(self) -> torch.device:
         """Where it draws."""
         return self.stages[0].device
+
+    def of(self, stages: tuple[Stage, ...]) -> Self:
+        """The same system with other stages."""
+        settings = self.settings.model_copy(update={"stages": tuple(stage.settings for stage in stages)})
+        return type(self)(settings, stages, self.hashes, self.guide)
+
+    def pictures(self, x: Tensor) -> list[PIL.Image.Image]:
+        """Finished pictures in 8 bits, rounded. Shapes: [B 3 H W]. Units: [-1, 1]."""
+        return images.rounded(x)
+
+    def check(self, request: Request) -> None:
+        """Refuse what can be refused before the first step.
+
+        Raises: InputError for a prompt that cannot be used, or a label; UnsupportedError for guidance by a CLIP without one.
+        """
+        base.check_prompt(request.prompt)
+        base.check_prompt(request.negative, what="negative prompt")
+        if request.label is not None:
+            raise InputError(f"label: {self.settings.name} draws words, not classes; give a prompt")
+        if request.clip_scale is not None and self.guide is None:
+            raise UnsupportedError(
+                f"clip scale: {self.settings.name} has no noised CLIP; convert clip_image_enc.pt and clip_text_enc.pt with it"
+            )
+        if request.negative and all(stage.sampling(request).guidance == 1 for stage in self.stages):
+            raise InputError("negative prompt: has no effect at guidance 1; use a guidance above 1, or leave it out")
 
     def draw(self, request: Request, hints: Mapping[int, Hint] | None = None) -> Iterator[Progress | Drawn]:
         """Draw a request: Progress after every step, Drawn for every picture when it is finished.
@@ -54,17 +79,24 @@ class Glide:
         A prompt that is too long is drawn without its end, with a PromptCutWarning that holds the words left out.
         Raises: InputError for a prompt that cannot be used; ConfigError for steps that cannot be made.
         """
-        base.check_prompt(request.prompt)
-        base.check_prompt(request.negative, what="negative prompt")
+        self.check(request)
         self._warn_of_cuts(request)
         with torch.no_grad():
             words = [stage.words([request.prompt, request.negative]) for stage in self.stages]
+        push = None
+        if request.clip_scale is not None and self.guide is not None:
+            push = self.guide.gradient(request.prompt, request.clip_scale)
         for start in range(0, request.n, request.batch):
             indices = tuple(range(request.first + start, request.first + min(start + request.batch, request.n)))
-            yield from self._draw_batch(request, words, indices, hints or {})
+            yield from self._draw_batch(request, words, indices, hints or {}, push)
 
     def _draw_batch(
-        self, request: Request, words: list[dict[str, Tensor]], indices: tuple[int, ...], hints: Mapping[int, Hint]
+        self,
+        request: Request,
+        words: list[dict[str, Tensor]],
+        indices: tuple[int, ...],
+        hints: Mapping[int, Hint],
+        push: Gradient | None,
     ) -> Iterator[Progress | Drawn]:
         done: list[Tensor] = []
         for stage in self.stages:
@@ -72,7 +104,14 @@ class Glide:
             low_res = base.round_8bit(done[-1]) if done else None
             sampling = stage.sampling(request)
             steps = base.run(
-                stage, sampling, words[stage.number], seed=request.seed, indices=indices, low_res=low_res, hint=hint
+                stage,
+                sampling,
+                words[stage.number],
+                seed=request.seed,
+                indices=indices,
+                low_res=low_res,
+                hint=hint,
+                push=None if stage.number else push,
             )
             of = base.count_steps(stage, sampling, hint)
             # no_grad is entered for every step: a generator must not leave it on in its caller.
@@ -83,6 +122,8 @@ class Glide:
             yield Drawn(index, done[-1][at], tuple(earlier[at] for earlier in done[:-1]))
 
     def _warn_of_cuts(self, request: Request) -> None:
+        if request.clip_scale is not None and self.guide is not None and (lost := self.guide.cut(request.prompt)):
+            warnings.warn(f"prompt: the noised CLIP will not see: {lost!r}", PromptCutWarning, stacklevel=4)
         for name, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
             for stage in self.stages:
                 lost = stage.cut(text)
@@ -108,7 +149,7 @@ def open_folder(folder: weights.Folder, *, device: str = "auto", dtype: Dtype = 
         text = settings.network.text
         tokenizer = None if text is None else tokens.load(text.vocabulary, folder.path)
         stages.append(base.stage(number, settings, net, tokenizer, device=place, dtype=base.pick_dtype(dtype, place)))
-    return Glide(folder.settings, tuple(stages), folder.hashes)
+    return Glide(folder.settings, tuple(stages), folder.hashes, guiding.open_guide(folder, place))
 
 
 def untrained(settings: SystemSettings, *, folder: Path | None = None) -> Glide:

@@ -14,7 +14,7 @@ from limner.errors import CheckpointError, ConfigError, InputError, UnsupportedE
 from limner.recipe import Image, Recipe
 from limner.systems import base
 from limner.systems.base import Dtype, Request
-from limner.systems.drawing import Pipe, load
+from limner.systems.drawing import Pipe, load_pipe
 
 
 class Reproduction(NamedTuple):
@@ -52,7 +52,7 @@ def reproduce(
         raise UnsupportedError(f"this picture was made by '{was.verb}'; only 'draw' can be repeated so far")
     place, moved = _place(was, device)
     kind = dtype or _dtype(was)
-    pipe = _as_it_was(load(model or was.model, device=place, dtype=kind), was)
+    pipe = _as_it_was(load_pipe(model or was.model, device=place, dtype=kind), was)
     drawn = _drawn(pipe, was)
     before = source.picture if isinstance(source, Image) else images.open_picture(source)
     largest, share = difference(before, drawn)
@@ -65,6 +65,12 @@ def changes(was: Recipe, now: Recipe) -> tuple[str, ...]:
         f"weights of stage {a.name}: {a.weights[:12]} then, {b.weights[:12]} now"
         for a, b in zip(was.stages, now.stages, strict=True)
         if a.weights != b.weights
+    ]
+    before, after = _parts(was), _parts(now)
+    found += [
+        f"weights of {name}: {before.get(name, '')[:12] or 'none'} then, {after.get(name, '')[:12] or 'none'} now"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
     ]
     if was.config_hash != now.config_hash:
         found.append(f"settings of {now.model}: {was.config_hash[:12]} then, {now.config_hash[:12]} now")
@@ -105,8 +111,17 @@ def _as_it_was(pipe: Pipe, was: Recipe) -> Pipe:
 def _drawn(pipe: Pipe, was: Recipe) -> Image:
     """The picture of the recipe, drawn in the company in which it was drawn."""
     first, together = _batch(was)
-    asked = Request(prompt=was.prompt, negative=was.negative, seed=was.seed, first=first, n=together, batch=together)
+    words = {"prompt": was.prompt, "negative": was.negative}
+    place = {"seed": was.seed, "first": first, "n": together, "batch": together}
+    rest = {name: was.extra.get(name) for name in ("label", "clip_scale")}
+    asked = parse(Request, {**words, **place, **rest}, where="recipe")
     return next(item for item in pipe.draw(asked) if isinstance(item, Image) and item.recipe.index == was.index)
+
+
+def _parts(made: Recipe) -> dict[str, str]:
+    """The networks beside the stages and the sha256 of their weights."""
+    parts = made.extra.get("parts")
+    return {str(name): str(value) for name, value in parts.items()} if isinstance(parts, dict) else {}
 
 
 def _batch(was: Recipe) -> tuple[int, int]:
