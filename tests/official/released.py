@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from limner.networks.building import build, hollow
 from limner.official import layout
@@ -39,9 +40,23 @@ def fits(pieces: Sequence[Piece], file: Released) -> bool:
 def _filled(piece: Piece, file: Released) -> bool:
     """Whether the file's tensors, translated, have the names and shapes of the network's."""
     state = {key: torch.empty(file.shapes[key], device="meta") for key in piece.keys}
-    ours = layout.to_limner(state, piece.keys, where=piece.settings.name)
+    with _Joined():
+        ours = layout.to_limner(state, piece.keys, where=piece.settings.name)
     wanted = hollow(build, piece.settings.network).state_dict()
     return {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in wanted.items()}
+
+
+class _Joined(TorchFunctionMode):
+    """Joins meta tensors by their shapes alone: torch would import its compiler, several seconds, to do so."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is not torch.cat:
+            return func(*args, **(kwargs or {}))
+        first, *rest = args[0]
+        assert all(each.shape[1:] == first.shape[1:] for each in rest)
+        return first.new_empty(sum(len(each) for each in args[0]), *first.shape[1:])
 
 
 def survives(net: nn.Module, keys: layout.KeyMap) -> bool:

@@ -7,10 +7,9 @@ import pytest
 from limner.config import PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
 from limner.networks.building import build
 from limner.official import diffusers_unclip, karlo, layout
-from limner.official.families import recognise
 from limner.official.piece import Piece
 from tests.official.released import fits, released, survives
-from tests.official.test_karlo import DECODER, FULL_DECODER, FULL_UPSAMPLER, PRIOR, UPSAMPLER
+from tests.official.test_karlo import DECODER, FULL_DECODER, FULL_UPSAMPLER, PRIOR, UPSAMPLER, found
 
 NETWORKS = {
     "diffusers_unclip_prior": {"prior": PriorSettings(), "statistics": StatisticsSettings()},
@@ -22,25 +21,24 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_released_file_is_recognised_with_every_key_and_shape(name: str) -> None:
-    file = released(name)
-    family, pieces = recognise(file.shapes)
+    family, pieces = found(name)
     assert (family.name, family.system, family.layout) == ("unclip-diffusers", "unclip", "diffusers")
     assert {piece.settings.name: piece.settings.network for piece in pieces} == NETWORKS[name]
-    assert fits(pieces, file)
+    assert fits(pieces, released(name))
 
 
 def test_both_layouts_of_a_release_give_the_same_stages() -> None:
-    _, native = recognise(released("karlo_v1_decoder").shapes)
-    _, folder = recognise(released("diffusers_unclip_decoder").shapes)
+    _, native = found("karlo_v1_decoder")
+    _, folder = found("diffusers_unclip_decoder")
     assert native[0].settings == folder[0].settings
-    _, native = recognise(released("karlo_v1_sr").shapes)
-    _, folder = recognise(released("diffusers_unclip_super_res_first_and_last").shapes)
+    _, native = found("karlo_v1_sr")
+    _, folder = found("diffusers_unclip_super_res_first_and_last")
     assert native[0].settings == folder[0].settings
     assert [native[1].settings] == [twin.settings for twin in (diffusers_unclip.twin(folder[0]),) if twin]
 
 
 def test_only_the_first_upsampler_has_a_twin() -> None:
-    _, pieces = recognise(released("diffusers_unclip_decoder").shapes)
+    _, pieces = found("diffusers_unclip_decoder")
     assert diffusers_unclip.twin(pieces[0]) is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ from limner.config import (
 from limner.errors import CheckpointError
 from limner.networks.building import build
 from limner.official import diffusers_unclip, karlo, layout
-from limner.official.families import recognise
+from limner.official.families import Family, Piece, recognise
 from tests.official.released import fits, released, survives
 
 PRIOR = PriorSettings(clip=6, words=6, context=3, width=64, depth=2, heads=1)
@@ -42,37 +44,40 @@ FULL_UPSAMPLER = UNetSettings(
 )
 
 
-def names(pieces: tuple[karlo.Piece, ...]) -> list[str]:
+@functools.cache
+def found(name: str) -> tuple[Family, tuple[Piece, ...]]:
+    """What a released file is recognised as."""
+    return recognise(released(name).shapes)
+
+
+def names(pieces: tuple[Piece, ...]) -> list[str]:
     return [piece.settings.name for piece in pieces]
 
 
 def test_the_released_prior_is_recognised_with_every_key_and_shape() -> None:
-    file = released("karlo_v1_prior")
-    family, pieces = recognise(file.shapes)
+    family, pieces = found("karlo_v1_prior")
     assert (family.name, family.system) == ("karlo", "unclip")
     assert [piece.settings for piece in pieces] == [PartSettings(name="prior", network=PriorSettings())]
-    assert fits(pieces, file)
+    assert fits(pieces, released("karlo_v1_prior"))
 
 
 def test_the_released_decoder_holds_a_stage_and_the_text_projection() -> None:
-    file = released("karlo_v1_decoder")
-    family, pieces = recognise(file.shapes)
+    family, pieces = found("karlo_v1_decoder")
     assert family.name == "karlo"
     assert names(pieces) == ["decoder", "text_proj"]
     assert [piece.settings.network for piece in pieces] == [FULL_DECODER, TextProjectionSettings()]
-    assert fits(pieces, file)
+    assert fits(pieces, released("karlo_v1_decoder"))
 
 
 def test_the_released_super_resolution_holds_a_stage_and_its_last_step() -> None:
-    file = released("karlo_v1_sr")
-    family, pieces = recognise(file.shapes)
+    family, pieces = found("karlo_v1_sr")
     assert family.name == "karlo"
     assert names(pieces) == ["super_res_first", "super_res_last"]
     assert [piece.settings.network for piece in pieces] == [FULL_UPSAMPLER, FULL_UPSAMPLER]
     stage = pieces[0].settings
     assert isinstance(stage, StageSettings)
     assert (stage.low_side, stage.sampling.steps, stage.diffusion.variance) == (64, "7", "fixed_small")
-    assert fits(pieces, file)
+    assert fits(pieces, released("karlo_v1_sr"))
 
 
 def test_a_bare_pair_of_vectors_is_the_statistics() -> None:
