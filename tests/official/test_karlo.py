@@ -141,6 +141,12 @@ def test_half_a_prior_is_refused_in_one_line() -> None:
         recognise({"model.prd_emb": (1, 1, 64), "model.positional_embedding": (64,)}, where="x.ckpt")
 
 
+def test_a_number_that_is_far_off_builds_no_network_of_that_depth() -> None:
+    shapes = _shapes(PRIOR, karlo.prior_keys(PRIOR)) | {"model.transformer.resblocks.99999999999.ln_1.weight": (64,)}
+    with pytest.raises(CheckpointError, match=r"looks like karlo, but does not fit: .*1 extra"):
+        recognise(shapes)
+
+
 def test_networks_of_other_systems_have_no_keys_here() -> None:
     assert karlo.maps(UNetSettings()) is None
     assert karlo.recognise({"visual.proj": (2, 2)}) is None

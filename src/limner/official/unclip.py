@@ -57,8 +57,8 @@ def heads(width: int, *, what: str) -> int:
 
 
 def count(shapes: Shapes, pattern: str) -> int:
-    """How many numbers, from 0, stand in the group of a pattern at the beginning of keys."""
-    return 1 + max((int(found[1]) for key in shapes if (found := re.match(pattern, key))), default=-1)
+    """How many different numbers stand in the group of a pattern at the beginning of keys."""
+    return len({int(found[1]) for key in shapes if (found := re.match(pattern, key))})
 
 
 def together(

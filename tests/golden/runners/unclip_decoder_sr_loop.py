@@ -40,7 +40,7 @@ def decoded(case: Case) -> Tensor:
     net = filled(case, UNet, own, weights, diffusers_unclip.unet_keys(own, "decoder."))
     image = given["image_embeddings"]
     both = torch.cat([projection.no_image(len(image)), image])  # the case has those without words in front
-    words = projection(both, given["prompt_embeds"], given["text_hidden"], given["mask"])
+    words = net.project(projection(both, given["prompt_embeds"], given["text_hidden"], given["mask"]))
     null = {name: value[: len(image)] for name, value in words.items()}
     cond = {name: value[len(image) :] for name, value in words.items()}
     network = guidance.cfg(net, config["guidance"], cond, null)

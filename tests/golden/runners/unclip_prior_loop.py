@@ -18,7 +18,8 @@ def run(case: Case) -> dict[str, Tensor]:
     alpha_bar = schedules.of(settings)
     path = schedules.path(settings.levels, str(config["steps"]))
     x_T = given["x_T"]
-    words = {"text": given["text_enc"], "pooled": given["text_emb"], "mask": given["mask"]}
+    with torch.no_grad():
+        words = net.project({"text": given["text_enc"], "pooled": given["text_emb"], "mask": given["mask"]})
     null = {name: value[: len(x_T)] for name, value in words.items()}  # the case has those without words in front
     cond = {name: value[len(x_T) :] for name, value in words.items()}
 
