@@ -241,7 +241,7 @@ def _grid(entries: list[_Entry], shapes: Shapes) -> tuple[int, int]:
     if len(fits) != 1:
         raise CheckpointError(
             f"U-Net: its {len(entries)} encoder blocks can be {len(fits)} different numbers of levels; "
-            "describe the network in a preset (multipliers, blocks) and load it with that"
+            "describe the network in a preset (multipliers, blocks) and convert with --preset"
         )
     return fits[0]
 
@@ -286,7 +286,7 @@ def _heads(network: UNetSettings, shapes: Shapes) -> dict[str, int | None]:
     if wrong := [width for width in widths if width % size]:
         raise CheckpointError(
             f"U-Net: attention of {wrong[0]} channels cannot be cut into {'heads of 64' if by_width else 'four heads'}; "
-            "shapes do not show them: describe the network in a preset (heads or head_width) and load it with that"
+            "shapes do not show them: describe the network in a preset (heads or head_width) and convert with --preset"
         )
     return {"heads": 1, "head_width": size} if by_width else {"heads": size, "head_width": None}
 
@@ -295,7 +295,7 @@ def _side(multipliers: tuple[float, ...]) -> int:
     if multipliers not in _SIDES:
         raise CheckpointError(
             f"U-Net: multipliers {', '.join(f'{m:g}' for m in multipliers)} are of no published size; "
-            "shapes do not show the side of the picture: describe the network in a preset (side) and load it with that"
+            "shapes do not show the side of the picture: describe the network in a preset (side) and convert with --preset"
         )
     return _SIDES[multipliers]
 
