@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from limner import recipe
+from tests import clip
 from tests.cli.conftest import Limner, opened
 
 
@@ -142,3 +143,12 @@ def test_a_bar_is_shown_to_a_person_and_results_stay_on_stdout(drawn: Limner, mo
     assert said.lines == ["0-fox-000.png", "0-fox-001.png"]
     assert "upsampler" in said.err
     assert "upsampler" not in drawn("fox", "--no-progress").err
+
+
+def test_a_noised_clip_guides_the_drawing(drawn: Limner, tmp_path: Path) -> None:
+    guide = str(clip.save_noised(tmp_path / "guide"))
+    said = drawn("a red fox", "--clip", guide, "-o", "x.png")
+    assert said.code == 0, said.err
+    made = recipe.read("x.png")
+    assert (made.extra["clip_scale"], made.stages[0].guidance) == (3.0, 1.0)
+    assert "has no noised CLIP" in drawn("a red fox", "--clip-scale", "3").err

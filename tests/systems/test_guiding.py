@@ -10,14 +10,14 @@ import torch
 
 import limner
 from limner import images, tokens, weights
-from limner.config import NoisedClipSettings, PartSettings, TextTowerSettings, VitSettings
+from limner.config import NoisedClipSettings, PartSettings
 from limner.errors import CheckpointError, UnsupportedError
 from limner.networks.noised_clip import NoisedClip
 from limner.systems.drawing import load_pipe
+from tests import clip as made
 from tests import tiny
 
-IMAGE = NoisedClipSettings(embed=8, image=VitSettings(side=8, patch=4, width=16, depth=1, heads=2), text=None, steps=50)
-TEXT = NoisedClipSettings(embed=8, image=None, text=TextTowerSettings(context=5, width=16, depth=1, heads=2), steps=None)
+IMAGE, TEXT = made.NOISED_IMAGE, made.NOISED_TEXT
 
 
 def save(path: Path, towers: dict[str, NoisedClipSettings]) -> Path:
@@ -96,3 +96,16 @@ def test_models_without_one_refuse_at_once(tmp_path: Path) -> None:
 def test_one_that_cannot_guide_is_refused(tmp_path: Path, towers: dict[str, NoisedClipSettings], says: str) -> None:
     with pytest.raises(CheckpointError, match=says):
         load_pipe(save(tmp_path / "odd", towers), device="cpu")
+
+
+def test_the_noised_clip_of_another_model_can_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipe: limner.Pipe) -> None:
+    monkeypatch.setenv("LIMNER_MODELS", str(tmp_path))
+    made.save_noised(tmp_path / "guide")
+    plain = load_pipe(tiny.save(tmp_path / "plain"), device="cpu", dtype="float32")
+    image = plain.guided("guide")("a red fox", seed=0, clip_scale=2.0)[0]
+    assert image.recipe.extra["clip"] == "guide"
+    assert set(image.recipe.extra["parts"]) == {"image", "text"}
+    again = limner.reproduce(image.save(tmp_path / "x.png"))
+    assert (again.identical, again.changed) == (True, ())
+    with pytest.raises(CheckpointError, match="has no noised CLIP"):
+        plain.guided("plain")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from limner import Image, Pipe, Request
 
 MODEL = "glide-emoji"
+PULL = 3.0  # of a noised CLIP, in GLIDE's notebook
 OUT = "{seed}-{slug}-{i:03}.png"
 
 
@@ -42,8 +43,9 @@ def draw(
     guidance: Annotated[
         float | None, option("--guidance", "--cfg", help="How hard the words pull in the first stage; 1 is not at all.")
     ] = None,
+    clip: Annotated[str | None, option("--clip", help="A model whose noised CLIP guides the first stage: glide-clip.")] = None,
     clip_scale: Annotated[
-        float | None, option("--clip-scale", help="How hard the model's noised CLIP pulls instead; 3 is usual.", min=0)
+        float | None, option("--clip-scale", help=f"How hard it pulls; {PULL:g} unless said otherwise.", min=0)
     ] = None,
     sampler: Annotated[str | None, option("--sampler", help="ddpm, ddim, heun, dpmpp2m or euler, in the first stage.")] = None,
     negative: Annotated[str, option("--negative", help="Words to draw away from.")] = "",
@@ -72,7 +74,7 @@ def draw(
     from limner.cli import prompts
 
     wishes = {"n": n, "seed": seed_of(seed), "steps": steps, "guidance": guidance, "sampler": sampler, "negative": negative}
-    wishes |= {"batch": batch, "label": label, "clip_scale": clip_scale}
+    wishes |= {"batch": batch, "label": label, "clip_scale": PULL if clip and clip_scale is None else clip_scale}
     asked = prompts.requests(words, prompt_file, wishes, wordless=not words and prompt_file is None and _wordless(model))
     plan = Plan(asked, pattern(out, asked[0], model), metadata, grid)
     side = None if size is None else side_of(size)
@@ -81,7 +83,8 @@ def draw(
 
         planning.say(terminal, planning.of(model, plan.requests, settings or (), side, device, dtype.value), plan.out)
         return
-    _draw(terminal, plan, _loaded(terminal, model, side, device, dtype, settings or ()))
+    pipe = _loaded(terminal, model, side, device, dtype, settings or ())
+    _draw(terminal, plan, pipe.guided(clip) if clip else pipe)
 
 
 def _wordless(model: str) -> bool:

@@ -19,6 +19,7 @@ from limner.errors import ConfigError, InputError, UnsupportedError
 from limner.recipe import Image, Recipe, StageRecipe
 from limner.systems import adm, base, clip, dvae, glide
 from limner.systems.base import Drawn, Dtype, Progress, Request
+from limner.systems.glide import Glide
 
 SEEDS = 2**32  # random seeds are drawn below this, so that a person can copy one; any integer is a seed
 _DOES = {
@@ -107,6 +108,17 @@ class Pipe:
         """The same system, stopped after its first `count` stages."""
         return self._of(self.system.stages[:count])
 
+    def guided(self, model: str | Path) -> Pipe:
+        """The same system, which the noised CLIP of another model can guide; `clip_scale` says how hard.
+
+        Raises: CheckpointError when there is no such model, or no noised CLIP that fits in it; UnsupportedError when this
+            system does not read words.
+        """
+        if not isinstance(self.system, Glide):
+            raise UnsupportedError(f"{self.name}: does not read words, so a CLIP cannot guide it; glide can be guided")
+        system = self.system.guided(weights.read_folder(catalog.find(model)))
+        return Pipe(system, self.name, dtype=self.dtype, config_hash=self.config_hash)
+
     def _of(self, stages: tuple[base.Stage, ...]) -> Pipe:
         return Pipe(self.system.of(stages), self.name, dtype=self.dtype, config_hash=self.config_hash)
 
@@ -149,6 +161,8 @@ class Pipe:
     def _extra(self, asked: Request) -> dict[str, Any]:
         """The class or pull that was asked for, and the networks beside the stages."""
         wished = {name: getattr(asked, name) for name in _WISHES if getattr(asked, name) is not None}
+        if asked.clip_scale is not None and isinstance(self.system, Glide) and self.system.guide is not None:
+            wished["clip"] = self.system.guide.model
         parts = {part.name: self.system.hashes.get(part.name, "") for part in self.settings.parts}
         return wished | ({"parts": parts} if parts else {})
 

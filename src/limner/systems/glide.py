@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from limner import images, tokens, weights
-from limner.config import SystemSettings
+from limner.config import NoisedClipSettings, SystemSettings
 from limner.diffusion.guidance import Gradient
-from limner.errors import InputError, UnsupportedError
+from limner.errors import CheckpointError, InputError, UnsupportedError
 from limner.networks.building import hollow
 from limner.networks.unet import UNet
 from limner.systems import base, guiding
@@ -51,6 +51,20 @@ class Glide:
         settings = self.settings.model_copy(update={"stages": tuple(stage.settings for stage in stages)})
         return type(self)(settings, stages, self.hashes, self.guide)
 
+    def guided(self, folder: weights.Folder) -> Self:
+        """The same system, with the noised CLIP of another model for its first stage.
+
+        Raises: CheckpointError when that has none, or one for other pictures.
+        """
+        guide = guiding.open_guide(folder, self.stages[0].settings, self.device)
+        if guide is None:
+            raise CheckpointError(f"{folder.path.resolve().name}: has no noised CLIP; use a model that has, such as glide-clip")
+        own = tuple(part for part in self.settings.parts if not isinstance(part.network, NoisedClipSettings))
+        towers = tuple(part for part in folder.settings.parts if isinstance(part.network, NoisedClipSettings))
+        settings = self.settings.model_copy(update={"parts": own + towers})
+        hashes = self.hashes | {part.name: folder.hashes[part.name] for part in towers}
+        return type(self)(settings, self.stages, hashes, guide)
+
     def pictures(self, x: Tensor) -> list[PIL.Image.Image]:
         """Finished pictures in 8 bits, rounded. Shapes: [B 3 H W]. Units: [-1, 1]."""
         return images.rounded(x)
@@ -66,7 +80,7 @@ class Glide:
             raise InputError(f"label: {self.settings.name} draws words, not classes; give a prompt")
         if request.clip_scale is not None and self.guide is None:
             raise UnsupportedError(
-                f"clip scale: {self.settings.name} has no noised CLIP; convert clip_image_enc.pt and clip_text_enc.pt with it"
+                f"clip scale: {self.settings.name} has no noised CLIP; name a model that has one, such as glide-clip"
             )
         if request.negative and all(stage.sampling(request).guidance == 1 for stage in self.stages):
             raise InputError("negative prompt: has no effect at guidance 1; use a guidance above 1, or leave it out")
@@ -149,7 +163,7 @@ def open_folder(folder: weights.Folder, *, device: str = "auto", dtype: Dtype = 
         text = settings.network.text
         tokenizer = None if text is None else tokens.load(text.vocabulary, folder.path)
         stages.append(base.stage(number, settings, net, tokenizer, device=place, dtype=base.pick_dtype(dtype, place)))
-    return Glide(folder.settings, tuple(stages), folder.hashes, guiding.open_guide(folder, place))
+    return Glide(folder.settings, tuple(stages), folder.hashes, guiding.open_guide(folder, folder.settings.stages[0], place))
 
 
 def untrained(settings: SystemSettings, *, folder: Path | None = None) -> Glide:

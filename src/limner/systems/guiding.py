@@ -16,7 +16,8 @@ from limner.tokens import Tokenizer
 class Guide:
     """Both towers of a noised CLIP, ready to guide the stage whose noise they know."""
 
-    def __init__(self, image: NoisedClip, text: NoisedClip, tokenizer: Tokenizer, device: torch.device) -> None:
+    def __init__(self, image: NoisedClip, text: NoisedClip, tokenizer: Tokenizer, *, device: torch.device, model: str) -> None:
+        self.model = model  # whose parts the towers are
         self.image = image
         self.text = text
         self.tokenizer = tokenizer
@@ -35,11 +36,10 @@ class Guide:
         return guidance.gradient_of(lambda x_t, t: self.image.score(x_t, t, texts), scale)
 
 
-def open_guide(folder: weights.Folder, device: torch.device) -> Guide | None:
-    """The guide among the parts of a checkpoint folder, in float32; None when there is none.
+def open_guide(folder: weights.Folder, stage: StageSettings, device: torch.device) -> Guide | None:
+    """The guide among the parts of a checkpoint folder, in float32, for a stage of any; None when there is none.
 
-    Raises: CheckpointError for weights that do not fit, a tower without the other, or one for other pictures than the first
-        stage's.
+    Raises: CheckpointError for weights that do not fit, a tower without the other, or one for other pictures than the stage's.
     """
     image = text = None
     for part in folder.settings.parts:
@@ -55,8 +55,8 @@ def open_guide(folder: weights.Folder, device: torch.device) -> Guide | None:
     if image is None or text is None or text.settings.text is None:
         missing = "picture" if image is None else "text"
         raise CheckpointError(f"{where}: its noised CLIP has no {missing} tower; convert both of its files together")
-    _check_fit(image.settings, folder.settings.stages[0], where)
-    return Guide(image, text, tokens.load(text.settings.text.vocabulary, folder.path), device)
+    _check_fit(image.settings, stage, where)
+    return Guide(image, text, tokens.load(text.settings.text.vocabulary, folder.path), device=device, model=where)
 
 
 def _check_fit(settings: NoisedClipSettings, stage: StageSettings, where: str) -> None:

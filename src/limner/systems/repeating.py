@@ -52,7 +52,7 @@ def reproduce(
         raise UnsupportedError(f"this picture was made by '{was.verb}'; only 'draw' can be repeated so far")
     place, moved = _place(was, device)
     kind = dtype or _dtype(was)
-    pipe = _as_it_was(load_pipe(model or was.model, device=place, dtype=kind), was)
+    pipe = _as_it_was(_led(load_pipe(model or was.model, device=place, dtype=kind), was), was)
     drawn = _drawn(pipe, was)
     before = source.picture if isinstance(source, Image) else images.open_picture(source)
     largest, share = difference(before, drawn)
@@ -91,6 +91,12 @@ def difference(before: PIL.Image.Image, after: Image) -> tuple[int, float]:
         raise InputError(f"the picture is {found}, its recipe draws {fits}; it was resized after it was drawn")
     apart = np.abs(np.asarray(before.convert("RGB"), np.int16) - np.asarray(after.picture, np.int16))
     return int(apart.max()), float((apart.max(axis=-1) > 0).mean())
+
+
+def _led(pipe: Pipe, was: Recipe) -> Pipe:
+    """The pipe, guided by the noised CLIP of another model where the picture was."""
+    clip = was.extra.get("clip")
+    return pipe.guided(clip) if isinstance(clip, str) and clip != was.model else pipe
 
 
 def _as_it_was(pipe: Pipe, was: Recipe) -> Pipe:
