@@ -22,7 +22,7 @@ from limner.official.piece import Family, Piece
 from limner.official.reading import Foreign
 
 RECORD = "official.json"
-_CHUNK = 2**22  # numbers looked at at a time
+_CHUNK = 2**20  # numbers looked at at a time
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
