@@ -14,17 +14,21 @@ from limner import weights
 from limner.config import (
     ClipSettings,
     NetworkSettings,
+    PartSettings,
     PriorSettings,
+    StageSettings,
     StatisticsSettings,
+    SystemSettings,
     TextProjectionSettings,
     TextTowerSettings,
     UNetSettings,
 )
-from limner.errors import UnsupportedError
+from limner.errors import CheckpointError, UnsupportedError
 from limner.networks.building import build
 from limner.official import karlo, layout, unclip_documents
 from limner.official.converting import convert
 from limner.official.exporting import export
+from limner.official.families import fitting
 from limner.weights import Folder
 from tests.official.released import MANIFESTS
 from tests.official.test_karlo import FULL_DECODER, FULL_UPSAMPLER
@@ -174,6 +178,22 @@ def test_a_text_tower_says_its_sizes_in_the_words_of_transformers() -> None:
     told = unclip_documents.described(ClipSettings(embed=768, image=None, text=TextTowerSettings(width=768, heads=12)))
     assert (told["hidden_size"], told["projection_dim"], told["intermediate_size"]) == (768, 768, 3072)
     assert unclip_documents.described(StatisticsSettings()) == {}
+
+
+def test_sizes_that_were_never_released_are_read_with_a_preset(tmp_path: Path) -> None:
+    decoder = DECODER.model_copy(update={"head_width": 32, "dropout": 0.1})
+    system = SystemSettings(
+        system="unclip",
+        name="mine",
+        stages=(StageSettings(name="decoder", network=decoder),),
+        parts=(PartSettings(name="text_proj", network=PROJECTION),),
+    )
+    state = native(decoder, karlo.unet_keys(decoder, karlo.MODEL), 1)
+    state |= native(PROJECTION, karlo.text_projection_keys(PROJECTION), 2)
+    _, pieces = fitting({key: tuple(value.shape) for key, value in state.items()}, (*system.stages, *system.parts), where="x")
+    assert [piece.settings for piece in pieces] == [*system.stages, *system.parts]
+    with pytest.raises(CheckpointError, match=r"x: .* not those of any network of the preset \(text_proj\)"):
+        fitting({key: tuple(value.shape) for key, value in state.items()}, system.parts, where="x")
 
 
 def test_a_file_that_lacks_one_of_its_networks_is_not_written(folder: Folder) -> None:

@@ -5,12 +5,13 @@ To add a family, write `recognise` in its own file and append a line to FAMILIES
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from limner.config import PartSettings, StageSettings
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, UnsupportedError
 from limner.networks.building import build, hollow
 from limner.official import (
     clip,
@@ -147,17 +148,30 @@ def recognise(shapes: Shapes, system: str | None = None, *, where: str = "checkp
 def fitting(
     shapes: Shapes, settings: Sequence[StageSettings | PartSettings], *, where: str
 ) -> tuple[Family, tuple[Piece, ...]]:
-    """The family of a file that holds exactly one of these networks, and that network: for sizes that were never released.
+    """The family of a file that holds exactly one of these networks, or those of them that share a file in the family, and
+    what it holds: for sizes that were never released.
 
     Raises: CheckpointError when none of them has these keys and shapes.
     """
     for family in FAMILIES:
-        for each in settings:
-            keys = family.maps(each.network) if family.maps else None
-            if keys is not None and set(keys) == set(shapes) and expected([Piece(each, keys)]) == dict(shapes):
-                return family, (Piece(each, keys),)
+        for pieces in _made(family, settings):
+            keys = {key for piece in pieces for key in piece.keys}
+            if keys == set(shapes) and expected(pieces) == dict(shapes):
+                return family, pieces
     names = ", ".join(each.name for each in settings)
     raise CheckpointError(f"{where}: its {len(shapes)} keys and shapes are not those of any network of the preset ({names})")
+
+
+def _made(family: Family, settings: Sequence[StageSettings | PartSettings]) -> Iterator[tuple[Piece, ...]]:
+    """The pieces of every file that a family makes of some networks."""
+    for each in settings:
+        keys = family.maps(each.network) if family.maps else None
+        if keys is not None:
+            yield (Piece(each, keys),)
+    named = {each.name: each for each in settings}
+    with contextlib.suppress(UnsupportedError):  # some of these networks, or none, are the family's
+        for file in family.files({name: each.network for name, each in named.items()}) if family.files else ():
+            yield tuple(Piece(named[name], keys) for name, keys in file.networks)
 
 
 def expected(pieces: Sequence[Piece]) -> dict[str, tuple[int, ...]]:
