@@ -7,10 +7,10 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from limner import __version__
-from limner.cli.flags import verb
+from limner.cli.flags import Device, Dtype, Precision, option, verb
 from limner.cli.terminal import FAILED, Terminal
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "pydantic", "typer", "rich")
@@ -21,8 +21,23 @@ Facts = dict[str, Any]
 
 
 @verb
-def doctor(terminal: Terminal) -> int:
-    """Say what limner finds here: versions, devices, memory, models, folders. Ends with 1 when something is in the way."""
+def doctor(
+    terminal: Terminal,
+    *,
+    model: Annotated[
+        str | None, option("--model", "-m", help="Say whether this model runs here: memory, type, time of a picture.")
+    ] = None,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+) -> int:
+    """Say what limner finds here: versions, devices, memory, models, folders. Ends with 1 when something is in the way.
+
+    limner doctor --model glide-emoji
+    """
+    if model is not None:
+        from limner.cli import doctor_model
+
+        return doctor_model.check(terminal, model, device, dtype.value)
     facts = examined()
     wrong = list(problems(facts))
     if terminal.json:

@@ -9,9 +9,9 @@ import torch
 
 from limner import catalog, weights
 from limner.cli.terminal import Terminal
-from limner.config import StageSettings, UNetSettings
+from limner.config import StageSettings
 from limner.diffusion import schedules
-from limner.networks.building import build, hollow
+from limner.evaluation import fitness
 from limner.systems import base, drawing
 from limner.systems.base import Dtype, Request
 
@@ -64,7 +64,7 @@ def say(terminal: Terminal, plan: Facts, out: str) -> None:
 def _stage(stage: StageSettings, asked: Request | None, kind: torch.dtype, batch: int) -> Facts:
     wished = {} if asked is None else {"steps": asked.steps, "guidance": asked.guidance, "sampler": asked.sampler}
     sampling = stage.sampling.model_copy(update={key: value for key, value in wished.items() if value is not None})
-    count = sum(p.numel() for p in hollow(build, stage.network).parameters())
+    count = fitness.parameters(stage.network)
     alpha_bar = schedules.of(stage.diffusion)
     guided = 2 if sampling.guidance != 1 and stage.network.text is not None else 1
     return {
@@ -75,12 +75,5 @@ def _stage(stage: StageSettings, asked: Request | None, kind: torch.dtype, batch
         "guidance": sampling.guidance,
         "parameters": count,
         "weights_mb": count * kind.itemsize / 2**20,
-        "work_mb": guided * batch * _activations(stage.network) * kind.itemsize / 2**20,
+        "work_mb": guided * batch * fitness.activations(stage.network) * kind.itemsize / 2**20,
     }
-
-
-def _activations(network: UNetSettings) -> float:
-    """Numbers held at once for one picture: all skip connections and some copies of the widest layer; an estimate."""
-    side = network.side // network.patch
-    skips = [network.width * factor * (side >> level) ** 2 for level, factor in enumerate(network.multipliers)]
-    return (network.blocks + 1) * sum(skips) + 8 * max(skips)

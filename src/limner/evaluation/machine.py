@@ -98,6 +98,12 @@ def held_mb(device: torch.device) -> float:
     return int(found[0]) / 1024 if found else 0.0
 
 
+def free_mb() -> float | None:
+    """Memory of the machine that is free or can be freed; None where it is not told."""
+    found = _table(Path("/proc/meminfo")).get("MemAvailable", "").split()
+    return int(found[0]) / 1024 if found else None
+
+
 def _memory_gb() -> float | None:
     found = _table(Path("/proc/meminfo")).get("MemTotal", "").split()
     return round(int(found[0]) / 2**20, 1) if found else None
