@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from limner.config import PriorSettings, StatisticsSettings, TextProjectionSettings, UNetSettings
+from limner.errors import UnsupportedError
 from limner.networks.building import build
 from limner.official import diffusers_unclip, karlo, layout
 from limner.official.piece import Piece
@@ -86,6 +87,21 @@ def test_other_networks_of_diffusers_are_not_taken_for_unclip() -> None:
     assert diffusers_unclip.recognise({"conv_in.weight": (3, 3, 3, 3)}) is None
     assert diffusers_unclip.maps(plain) is None
     assert karlo.maps(plain) is None
+
+
+def test_what_a_layout_cannot_say_has_no_keys_in_it() -> None:
+    for option in ({"final_norm": False}, {"learned_padding": True}):
+        assert diffusers_unclip.maps(PRIOR.model_copy(update=option)) is None
+        assert karlo.maps(PRIOR.model_copy(update=option)) is not None
+    for option in ({"answer_token": False}, {"first_norm": True}, {"time_width": 8}):
+        assert karlo.maps(PRIOR.model_copy(update=option)) is None
+        assert diffusers_unclip.maps(PRIOR.model_copy(update=option)) is not None
+    for option in ({"patch": 2}, {"classes": 3}, {"embed": 7}):
+        assert karlo.maps(DECODER.model_copy(update=option)) is None
+        assert diffusers_unclip.maps(DECODER.model_copy(update=option)) is None
+    assert diffusers_unclip.maps(TextProjectionSettings(null=False)) is None
+    with pytest.raises(UnsupportedError, match=r"the network 'text_encoder' .* has no place in diffusers' folder"):
+        diffusers_unclip.files({"text_encoder": PRIOR.model_copy(update={"final_norm": False})})
 
 
 def _shapes(settings: UNetSettings | PriorSettings | StatisticsSettings, keys: layout.KeyMap) -> dict[str, tuple[int, ...]]:

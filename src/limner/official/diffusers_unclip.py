@@ -152,13 +152,13 @@ def twin(piece: Piece) -> Piece | None:
 def maps(network: NetworkSettings) -> KeyMap | None:
     """The official keys of one of unCLIP's networks; None for others."""
     match network:
-        case PriorSettings():
+        case PriorSettings() if network.final_norm and not network.learned_padding:
             return prior_keys(network)
         case StatisticsSettings():
             return statistics_keys()
-        case TextProjectionSettings():
+        case TextProjectionSettings() if network.null and network.tokens:
             return text_projection_keys(network)
-        case UNetSettings() if network.words is not None or network.enlarge == "bicubic":
+        case UNetSettings() if unclip.is_own(network):
             return unet_keys(network)
         case _:
             return None

@@ -109,16 +109,14 @@ def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
 def maps(network: NetworkSettings) -> KeyMap | None:
     """The official keys of one of unCLIP's networks; None for others."""
     match network:
-        case PriorSettings():
+        case PriorSettings() if _in_karlo(network):
             return prior_keys(network)
         case StatisticsSettings():
             return statistics_keys()
         case TextProjectionSettings():
             return text_projection_keys(network)
-        case UNetSettings() if network.words is not None:
-            return unet_keys(network, MODEL)
-        case UNetSettings() if network.enlarge == "bicubic":
-            return unet_keys(network, FIRST)
+        case UNetSettings() if unclip.is_own(network):
+            return unet_keys(network, MODEL if network.words is not None else FIRST)
         case _:
             return None
 
@@ -133,10 +131,16 @@ def files(networks: Mapping[str, NetworkSettings]) -> tuple[Together, ...]:
 
 
 def _keys(name: str, network: NetworkSettings) -> KeyMap:
-    keys = unet_keys(network, _PREFIXES.get(name, MODEL)) if isinstance(network, UNetSettings) else maps(network)
+    keys = maps(network)
     if keys is None:
         raise UnsupportedError(f"export: the network {name!r} ({network.kind}) has no place in Karlo's files")
-    return keys
+    return unet_keys(network, _PREFIXES.get(name, MODEL)) if isinstance(network, UNetSettings) else keys
+
+
+def _in_karlo(prior: PriorSettings) -> bool:
+    """Whether Karlo's own code can build it."""
+    norms = prior.pooled_norm or prior.first_norm
+    return prior.words is not None and prior.answer_token and not norms and prior.time_width in (None, prior.width)
 
 
 def _prior(shapes: Shapes) -> PriorSettings:

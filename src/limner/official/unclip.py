@@ -46,6 +46,13 @@ def last_step(network: UNetSettings) -> PartSettings:
     return PartSettings(name=LAST, network=_enlarging(network))
 
 
+def is_own(network: UNetSettings) -> bool:
+    """Whether a U-Net is a decoder or an upsampler of unCLIP that the original code can build."""
+    foreign = network.text, network.classes, network.time_rows, network.inpaint, network.latent, network.patch > 1
+    width = network.embed in (None, 4 * network.width)
+    return (network.words is not None or network.enlarge == "bicubic") and width and not any(foreign)
+
+
 def heads(width: int, *, what: str) -> int:
     """Heads of a transformer of some width, 64 channels each as published.
 
