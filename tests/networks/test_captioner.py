@@ -64,12 +64,26 @@ def test_the_mask_of_the_released_weights_hides_one_place_too_far_right(shifted:
     assert torch.allclose(before, after) == alike
 
 
+def test_without_a_token_of_its_own_a_text_is_read_at_its_end() -> None:
+    net = made(SMALL.model_copy(update={"text_token": False}))
+    vector, states = net.embed_text(IDS)
+    assert states.shape == (1, 6, 16)
+    expected = net.text.project(states[:, 3])
+    torch.testing.assert_close(vector, expected / expected.norm(dim=1, keepdim=True))
+
+
 def test_the_whole_picture_may_be_the_average_of_the_answers() -> None:
     x = torch.randn(1, 3, 8, 8)
     first, average = made(), made(SMALL.model_copy(update={"pooled": "average"}))
     _, features = first.embed_image(x)
     expected = first.image.project(features.mean(1))
     torch.testing.assert_close(average.embed_image(x)[0], expected / expected.norm(dim=1, keepdim=True))
+
+
+def test_scores_of_pairs_are_cosines_times_the_scale() -> None:
+    net = made()
+    (images, _), (texts, _) = net.embed_image(torch.randn(2, 3, 8, 8)), net.embed_text(IDS)
+    torch.testing.assert_close(net.logits(images, texts), images @ texts.T / 0.07)
 
 
 def test_a_text_longer_than_the_context_is_refused() -> None:

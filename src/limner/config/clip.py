@@ -118,7 +118,8 @@ class CaptionerSettings(Frozen):
     queries: int = Field(256, ge=2)  # of the attention pool
     pool_heads: int = Field(8, ge=1)
     pooled: Literal["first", "average"] = "first"  # which of the pool's answers stand for the whole picture
-    text: TextTowerSettings = TextTowerSettings(context=76)  # and one more place, for the whole text
+    text: TextTowerSettings = TextTowerSettings(context=76)
+    text_token: bool = True  # a learned token behind the text stands for all of it; without it, the text's end token
     depth: int = Field(12, ge=0)  # of the decoder
     heads: int = Field(8, ge=1)
     activation: Literal["quick_gelu", "gelu"] = "gelu"

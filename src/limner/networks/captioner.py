@@ -103,7 +103,10 @@ class PooledVit(nn.Module):
 
 
 class SummedText(nn.Module):
-    """Token ids -> one vector in the common space, read at a learned token behind the text, and a feature a position."""
+    """Token ids -> one vector in the common space, and a feature a position.
+
+    The vector is read at a learned token behind the text, or, without one, at the token with the largest id, CLIP's end.
+    """
 
     def __init__(self, settings: CaptionerSettings) -> None:
         super().__init__()
@@ -111,8 +114,8 @@ class SummedText(nn.Module):
         self.context = s.context
         self.pad, self.shifted = settings.pad, settings.shifted_pads
         self.tokens = nn.Embedding(s.rows, s.width)
-        self.positions = nn.Parameter(torch.randn(s.context + 1, s.width) * 0.01)
-        self.last = nn.Parameter(torch.randn(s.width) * 0.01)
+        self.positions = nn.Parameter(torch.randn(s.context + settings.text_token, s.width) * 0.01)
+        self.last = nn.Parameter(torch.randn(s.width) * 0.01) if settings.text_token else None
         self.blocks = nn.ModuleList(
             TextBlock(s.width, s.heads, activation=settings.activation, mlp=s.mlp) for _ in range(s.depth)
         )
@@ -121,19 +124,28 @@ class SummedText(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The features are those before the last norm, as the decoder was trained to read them.
+        """The features are those before the last norm where a learned token is read, as the decoder was trained to read them.
 
         Shapes: ids [B L] int64 -> [B E], [B L D].
         Raises: ShapeError when L is more than the context the tower was built for.
         """
         if ids.ndim != 2 or ids.shape[1] > self.context:
             raise ShapeError(f"text tower: expected ids of shape [B, L], L at most {self.context}; got {list(ids.shape)}")
-        x: Tensor = torch.cat([self.tokens(ids), self.last.expand(len(ids), 1, -1)], dim=1)  # [B L+1 D]
+        x: Tensor = self.tokens(ids)
+        if self.last is not None:
+            x = torch.cat([x, self.last.expand(len(ids), 1, -1)], dim=1)  # [B L+1 D]
         x = x + self.positions[: x.shape[1]]
-        mask = causal_mask(x.shape[1], x.device) & self._seen(ids)
+        mask = causal_mask(x.shape[1], x.device)
+        if self.last is None:
+            x = self.norm(self._through(x, mask))
+            return self.project(x[torch.arange(len(x), device=x.device), ids.argmax(dim=-1)]), x
+        x = self._through(x, mask & self._seen(ids))
+        return self.project(self.norm(x[:, -1])), x[:, :-1]
+
+    def _through(self, x: Tensor, mask: Tensor) -> Tensor:
         for block in self.blocks:
             x = block(x, mask)
-        return self.project(self.norm(x[:, -1])), x[:, :-1]
+        return x
 
     def _seen(self, ids: Tensor) -> Tensor:
         """Which positions may be looked at. Shapes: ids [B L] -> [B 1 1 L+1] bool.

@@ -15,7 +15,7 @@ _CROSS = {
     "fc": "mlp.c_fc",
     "out": "mlp.c_proj",
 }
-_NEEDED = ("text.cls_emb", "visual.attn_pool.query", "text_decoder.text_projection")
+_NEEDED = ("text.token_embedding.weight", "visual.attn_pool.query", "text_decoder.text_projection")
 
 
 def keys(settings: CaptionerSettings) -> Keys:
@@ -24,7 +24,8 @@ def keys(settings: CaptionerSettings) -> Keys:
     _picture(out, settings)
     out["text.token_embedding.weight"] = Entry("text.tokens.weight")
     out["text.positional_embedding"] = Entry("text.positions")
-    out["text.cls_emb"] = Entry("text.last")
+    if settings.text_token:
+        out["text.cls_emb"] = Entry("text.last")
     blocks(out, "text.transformer.resblocks", "text.blocks", settings.text.depth)
     leaf(out, "text.ln_final", "text.norm")
     out["text.text_projection"] = Entry("text.project.weight", transposed=True)
@@ -52,6 +53,7 @@ def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
     picture, _, patch, _ = shapes["visual.conv1.weight"]
     rows, width = shapes["text.token_embedding.weight"]
     queries, embed = shapes["visual.attn_pool.query"]
+    text_token = "text.cls_emb" in shapes
     own = CaptionerSettings(
         embed=embed,
         image=VitSettings(
@@ -65,11 +67,12 @@ def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
         queries=queries,
         text=TextTowerSettings(
             rows=rows,
-            context=shapes["text.positional_embedding"][0] - 1,
+            context=shapes["text.positional_embedding"][0] - text_token,
             width=width,
             depth=count(shapes, "text.transformer.resblocks."),
             heads=max(1, width // 64),
         ),
+        text_token=text_token,
         depth=count(shapes, "text_decoder.resblocks."),
         heads=max(1, width // 64),
     )

@@ -64,6 +64,7 @@ def settings(config: dict[str, Any]) -> CaptionerSettings:
             heads=text.get("heads", 8),
             mlp=text.get("mlp_ratio", 4.0),
         ),
+        text_token=text.get("embed_cls", False),
         depth=decoder.get("layers", 12),
         heads=decoder.get("heads", 8),
         activation="quick_gelu" if config.get("quick_gelu", False) else "gelu",
