@@ -64,13 +64,13 @@ def prior_keys(settings: PriorSettings, prefix: str = "") -> dict[str, Entry]:
         names["pooled_norm"] = "embedding_proj_norm"
     if settings.first_norm:
         names["first_norm"] = "norm_in"
-    out = _leaves(prefix, names)
+    out = unclip.leaves(prefix, names)
     out[f"{prefix}positional_embedding"] = Entry("positions", lead=1)
     if settings.answer_token:
         out[f"{prefix}prd_embedding"] = Entry("answer", lead=2)
     for n in range(settings.depth):
         official, limner = f"{prefix}transformer_blocks.{n}.", f"blocks.{n}."
-        out |= _leaves(official, _BLOCK, limner)
+        out |= unclip.leaves(official, _BLOCK, limner)
         out |= _split(official, limner, ("attn1.to_q", "attn1.to_k", "attn1.to_v"), "qkv")
     return out
 
@@ -82,7 +82,7 @@ def statistics_keys(prefix: str = "") -> dict[str, Entry]:
 
 def text_projection_keys(settings: TextProjectionSettings, prefix: str = "") -> dict[str, Entry]:
     """Official key -> limner's place for it, for a text projection of these settings."""
-    out = _leaves(prefix, _PROJECTION)
+    out = unclip.leaves(prefix, _PROJECTION)
     for kind in ("weight", "bias"):  # official rows are [ch][token]
         rows = Entry(f"tokens.{kind}", settings.tokens, settings.width, head_major=True)
         out[f"{prefix}clip_extra_context_tokens_proj.{kind}"] = rows
@@ -93,7 +93,7 @@ def text_projection_keys(settings: TextProjectionSettings, prefix: str = "") -> 
 def unet_keys(settings: UNetSettings, prefix: str = "") -> dict[str, Entry]:
     """Official key -> limner's place for it, for the decoder or an upsampler of these settings."""
     net = hollow(UNet, settings)
-    out = _leaves(prefix, _UNET)
+    out = unclip.leaves(prefix, _UNET)
     for level in range(len(settings.multipliers)):
         start = level * (settings.blocks + 1)  # the last block of a level resamples; the last level has none
         official = f"{prefix}down_blocks.{level}."
@@ -252,17 +252,17 @@ def _resampler(official: str, limner: str, block: nn.Module) -> dict[str, Entry]
     if isinstance(layer, ResBlock):
         return _res(official, f"{limner}resampler.", layer)
     if isinstance(layer, Resample) and layer.conv is not None:
-        return _leaves(official, {"conv": "conv"}, f"{limner}resampler.")
+        return unclip.leaves(official, {"conv": "conv"}, f"{limner}resampler.")
     return {}
 
 
 def _res(official: str, limner: str, layer: ResBlock) -> dict[str, Entry]:
     names = {ours: theirs for ours, theirs in _RES.items() if ours != "skip" or not isinstance(layer.skip, nn.Identity)}
-    return _leaves(official, names, limner)
+    return unclip.leaves(official, names, limner)
 
 
 def _attention(official: str, limner: str, layer: Attention) -> dict[str, Entry]:
-    out = _leaves(official, {"norm": "group_norm", "proj": "to_out.0"}, limner)
+    out = unclip.leaves(official, {"norm": "group_norm", "proj": "to_out.0"}, limner)
     out |= _split(official, limner, ("to_q", "to_k", "to_v"), "qkv")
     if layer.text_kv is not None:
         out |= _split(official, limner, ("add_k_proj", "add_v_proj"), "text_kv")
@@ -274,14 +274,5 @@ def _split(official: str, limner: str, theirs: tuple[str, ...], ours: str) -> di
     return {
         f"{official}{name}.{kind}": Entry(f"{limner}{ours}.{kind}", slot=(n, len(theirs)))
         for n, name in enumerate(theirs)
-        for kind in ("weight", "bias")
-    }
-
-
-def _leaves(prefix: str, names: dict[str, str], limner: str = "") -> dict[str, Entry]:
-    """Weight and bias of some layers, told limner's name -> official name."""
-    return {
-        f"{prefix}{theirs}.{kind}": Entry(f"{limner}{ours}.{kind}")
-        for ours, theirs in names.items()
         for kind in ("weight", "bias")
     }

@@ -42,18 +42,18 @@ _PROJECTION = {"image": "clip_emb", "pooled": "text_feat_proj", "words": "text_s
 
 def prior_keys(settings: PriorSettings, prefix: str = MODEL) -> dict[str, Entry]:
     """Official key -> limner's place for it, for a prior of these settings."""
-    out = _leaves(prefix, _PRIOR)
+    out = unclip.leaves(prefix, _PRIOR)
     out[f"{prefix}positional_embedding"] = Entry("positions", lead=1)
     out[f"{prefix}prd_emb"] = Entry("answer", lead=2)
     if settings.learned_padding:
         out[f"{prefix}padding_embedding"] = Entry("padding")
     for n in range(settings.depth):
         official, limner = f"{prefix}transformer.resblocks.{n}.", f"blocks.{n}."
-        out |= _leaves(official, _BLOCK, limner)
+        out |= unclip.leaves(official, _BLOCK, limner)
         for kind in ("weight", "bias"):
             out[f"{official}attn.c_qkv.{kind}"] = Entry(f"{limner}qkv.{kind}", 3, settings.heads, head_major=True)
     if settings.final_norm:
-        out |= _leaves(prefix, {"norm": "final_ln"})
+        out |= unclip.leaves(prefix, {"norm": "final_ln"})
     return out
 
 
@@ -69,7 +69,7 @@ def unet_keys(settings: UNetSettings, prefix: str) -> KeyMap:
 
 def text_projection_keys(settings: TextProjectionSettings, prefix: str = MODEL) -> dict[str, Entry]:
     """What the decoder's file holds beside its U-Net."""
-    out = _leaves(prefix, _PROJECTION)
+    out = unclip.leaves(prefix, _PROJECTION)
     if settings.tokens:  # official rows are [ch][token]
         for kind in ("weight", "bias"):
             rows = Entry(f"tokens.{kind}", settings.tokens, settings.width, head_major=True)
@@ -174,12 +174,3 @@ def _text_projection(shapes: Shapes) -> TextProjectionSettings:
 
 def _under(shapes: Shapes, prefix: str) -> Shapes:
     return {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-
-
-def _leaves(prefix: str, names: dict[str, str], limner: str = "") -> dict[str, Entry]:
-    """Weight and bias of some layers, told limner's name -> official name."""
-    return {
-        f"{prefix}{theirs}.{kind}": Entry(f"{limner}{ours}.{kind}")
-        for ours, theirs in names.items()
-        for kind in ("weight", "bias")
-    }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from limner.config import DiffusionSettings, NetworkSettings, PartSettings, SamplingSettings, StageSettings, UNetSettings
 from limner.errors import CheckpointError, UnsupportedError
-from limner.official.layout import KeyMap
+from limner.official.layout import Entry, KeyMap
 from limner.official.piece import Shapes, Together
 
 PRIOR, STATISTICS, TEXT_PROJECTION = "prior", "statistics", "text_proj"
@@ -61,6 +61,15 @@ def heads(width: int, *, what: str) -> int:
     if width % _HEAD_WIDTH:
         raise CheckpointError(f"{what}: a width of {width} cannot be cut into heads of {_HEAD_WIDTH}, as Karlo has them")
     return width // _HEAD_WIDTH
+
+
+def leaves(prefix: str, names: Mapping[str, str], limner: str = "") -> dict[str, Entry]:
+    """Weight and bias of some layers, told limner's name -> official name; `limner` stands in front of limner's."""
+    return {
+        f"{prefix}{theirs}.{kind}": Entry(f"{limner}{ours}.{kind}")
+        for ours, theirs in names.items()
+        for kind in ("weight", "bias")
+    }
 
 
 def count(shapes: Shapes, pattern: str) -> int:
