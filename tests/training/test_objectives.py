@@ -67,6 +67,14 @@ def test_bytes_become_numbers_from_minus_one_to_one() -> None:
     assert objectives.to_unit(pixels, CPU).tolist() == pytest.approx([-1, -0.6, 1])
 
 
+def test_noisier_bends_uniform_chances_to_the_end_of_the_process() -> None:
+    chances = torch.linspace(0, 1, 10_001, dtype=torch.float64)[:-1]
+    t, factor = objectives.levels_at(Uniform(1000), chances, 1000, noisier=8)
+    assert (t >= 900).double().mean() == pytest.approx(1 - 0.9**8, abs=1e-3)
+    assert t.max() == 999
+    assert torch.equal(factor, torch.ones(10_000))
+
+
 def test_uniform_chances_cover_every_level_alike() -> None:
     chances = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     t, factor = objectives.levels_at(Uniform(100), chances, 100)

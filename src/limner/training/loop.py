@@ -132,7 +132,7 @@ def _step(run: Run, batches: Iterator[Batch], wishes: Wishes) -> Report:
         before = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - before
-        drawn = objectives.levels_at(run.levels, batch.chances[:, LEVEL], run.stage.diffusion.levels)
+        drawn = objectives.levels_at(run.levels, batch.chances[:, LEVEL], run.stage.diffusion.levels, noisier=recipe.noisier)
         t, factor = (part.to(ranks.device) for part in drawn)
         guard.seed_dropout(recipe.seed, run.step, turn * ranks.size + ranks.rank)
         found = _evaluate(run, batch, t)

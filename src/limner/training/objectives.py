@@ -77,14 +77,17 @@ def terms(
     return Terms(parts.pop("loss"), parts, output)
 
 
-def levels_at(sampler: LevelSampler, chances: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+def levels_at(sampler: LevelSampler, chances: Tensor, levels: int, *, noisier: float = 1.0) -> tuple[Tensor, Tensor]:
     """The levels that chances in [0, 1) fall on under a sampler, and the factors that keep the mean loss unbiased.
+
+    `noisier` bends uniform chances towards the noisy end, on purpose without a factor: what a picture shows and where is
+    decided there, and text is learned nowhere else.
 
     Shapes: [B] float64 -> t [B] int64, factor [B] float32.
     Note:   by chance and not by a stream, so that a view's level does not depend on its batch.
     """
     if not isinstance(sampler, LossSecondMoment):
-        return (chances * levels).long(), torch.ones(len(chances))
+        return (chances ** (1 / noisier) * levels).long().clamp(max=levels - 1), torch.ones(len(chances))
     weights = sampler.weights()
     probability = torch.from_numpy(weights / weights.sum())
     edges = probability.cumsum(0)
