@@ -10,7 +10,7 @@ from limner.config.systems import PartSettings
 from limner.errors import ConfigError, InputError, ShapeError, UnsupportedError
 from limner.networks.building import build
 from limner.networks.clip import Clip, TextTower, Vit
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 
 WORDS = TextTowerSettings(rows=12, context=6, width=16, depth=2, heads=2)
 VIT = ClipSettings(embed=5, image=VitSettings(side=12, patch=4, width=16, depth=2, heads=2), text=WORDS)
@@ -107,7 +107,7 @@ def test_a_picture_tower_without_steps_takes_none_and_one_with_steps_needs_them(
 
 def test_keys_without_bias_are_a_bias_of_zero() -> None:
     torch.manual_seed(0)
-    without, with_bias = TextBlock(8, 2, key_bias=False), TextBlock(8, 2)
+    without, with_bias = TransformerBlock(8, 2, key_bias=False), TransformerBlock(8, 2)
     state = without.state_dict()
     of_q, of_v = torch.randn(2, 8)
     state["qkv.bias"] = torch.cat([of_q, of_v])

@@ -15,7 +15,7 @@ from limner.config import CaptionerSettings
 from limner.errors import ShapeError
 from limner.networks.clip import normalised
 from limner.networks.layers import ACTIVATIONS, Activation, LayerNorm, attend, causal_mask, join_heads, split_heads
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 from limner.networks.vit import PatchTransformer
 
 
@@ -117,7 +117,7 @@ class SummedText(nn.Module):
         self.positions = nn.Parameter(torch.randn(s.context + settings.text_token, s.width) * 0.01)
         self.last = nn.Parameter(torch.randn(s.width) * 0.01) if settings.text_token else None
         self.blocks = nn.ModuleList(
-            TextBlock(s.width, s.heads, activation=settings.activation, mlp=s.mlp) for _ in range(s.depth)
+            TransformerBlock(s.width, s.heads, activation=settings.activation, mlp=s.mlp) for _ in range(s.depth)
         )
         self.norm = LayerNorm(s.width)
         self.project = nn.Linear(s.width, settings.embed, bias=False)
@@ -163,7 +163,7 @@ class Decoder(nn.Module):
     def __init__(self, settings: CaptionerSettings) -> None:
         super().__init__()
         s = settings
-        self.blocks = nn.ModuleList(TextBlock(s.embed, s.heads, activation=s.activation) for _ in range(s.depth))
+        self.blocks = nn.ModuleList(TransformerBlock(s.embed, s.heads, activation=s.activation) for _ in range(s.depth))
         self.cross = nn.ModuleList(CrossBlock(s.embed, s.heads, activation=s.activation) for _ in range(s.depth))
         self.norm = LayerNorm(s.embed)
         self.head = nn.Linear(s.embed, s.text.rows, bias=False)

@@ -15,7 +15,7 @@ from limner.config import ClipSettings, ResnetSettings, TextTowerSettings, VitSe
 from limner.errors import ShapeError, UnsupportedError
 from limner.networks.layers import Activation, LayerNorm, causal_mask
 from limner.networks.resnet import Resnet
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 from limner.networks.vit import PatchTransformer
 
 
@@ -51,7 +51,7 @@ class TextTower(nn.Module):
         self.tokens = nn.Embedding(s.rows, s.width)
         self.positions = nn.Parameter(torch.randn(s.context, s.width) * 0.01)
         self.blocks = nn.ModuleList(
-            TextBlock(s.width, s.heads, activation=activation, mlp=s.mlp, key_bias=key_bias) for _ in range(s.depth)
+            TransformerBlock(s.width, s.heads, activation=activation, mlp=s.mlp, key_bias=key_bias) for _ in range(s.depth)
         )
         self.norm = LayerNorm(s.width)
         self.project = nn.Linear(s.width, embed, bias=False)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from limner.config import PriorSettings
 from limner.errors import InputError, ShapeError
 from limner.networks.layers import LayerNorm, split_heads, timestep_embedding
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 
 Cond = Mapping[str, Tensor]
 
@@ -41,7 +41,7 @@ class DiffusionPrior(nn.Module):
         self.positions = nn.Parameter(torch.randn(s.length, s.width) * 0.01)
         self.padding = nn.Parameter(torch.randn(s.length, s.width) * 0.01) if s.learned_padding else None
         self.first_norm = LayerNorm(s.width) if s.first_norm else nn.Identity()
-        self.blocks = nn.ModuleList(TextBlock(s.width, s.heads) for _ in range(s.depth))
+        self.blocks = nn.ModuleList(TransformerBlock(s.width, s.heads) for _ in range(s.depth))
         self.norm = LayerNorm(s.width) if s.final_norm else nn.Identity()
         self.head = nn.Linear(s.width, s.answer or s.clip)
 
@@ -102,9 +102,9 @@ class DiffusionPrior(nn.Module):
         placed: Tensor = self.first_norm(h)
         return placed
 
-    def _layers(self) -> Iterator[tuple[str, TextBlock]]:
+    def _layers(self) -> Iterator[tuple[str, TransformerBlock]]:
         """Every block, with the name of its keys and values among the conditions."""
-        return ((f"past.{n}", block) for n, block in enumerate(self.blocks) if isinstance(block, TextBlock))
+        return ((f"past.{n}", block) for n, block in enumerate(self.blocks) if isinstance(block, TransformerBlock))
 
     def _text(self, cond: Cond) -> list[Tensor]:
         if self.words is None:

@@ -17,7 +17,7 @@ from limner.errors import ShapeError
 from limner.networks import patterns
 from limner.networks.layers import LayerNorm, split_heads
 from limner.networks.patterns import Grid, Kind
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 
 Past: TypeAlias = tuple[Tensor, ...]  # one a layer: keys and values [B 2 H M ch] of the tokens so far
 
@@ -37,7 +37,7 @@ class TokenModel(nn.Module):
         self.positions = nn.Embedding(s.text, s.width)
         self.rows = nn.Embedding(s.rows, s.width)
         self.cols = nn.Embedding(s.cols, s.width)
-        self.blocks = nn.ModuleList(TextBlock(s.width, s.heads) for _ in range(s.depth))
+        self.blocks = nn.ModuleList(TransformerBlock(s.width, s.heads) for _ in range(s.depth))
         self.norm = LayerNorm(s.width)
         self.head = nn.Linear(s.width, s.size, bias=False)
         for table in (self.tokens, self.positions, self.rows, self.cols):
@@ -61,7 +61,7 @@ class TokenModel(nn.Module):
         x = self.tokens(ids) + self._places()[start:end]  # [B N D]
         grid, now = Grid(s.text, s.rows, s.cols), []
         for n, (block, kind) in enumerate(zip(self.blocks, patterns.kinds(s.depth))):
-            if isinstance(block, TextBlock):
+            if isinstance(block, TransformerBlock):
                 q, k, v = split_heads(block.qkv(block.norm_1(x)), 3, block.heads)
                 kv = torch.stack([k, v], dim=1)
                 kv = torch.cat([past[n], kv], dim=3) if past else kv

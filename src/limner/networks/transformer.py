@@ -15,7 +15,7 @@ from limner.errors import ShapeError
 from limner.networks.layers import ACTIVATIONS, Activation, LayerNorm, attend, join_heads, split_heads
 
 
-class TextBlock(nn.Module):
+class TransformerBlock(nn.Module):
     """Self-attention and a perceptron, both residual, both behind a layer norm."""
 
     def __init__(
@@ -75,7 +75,7 @@ class TextTransformer(nn.Module):
         self.tokens = nn.Embedding(settings.rows, width)
         self.positions = nn.Parameter(torch.randn(settings.context, width) * 0.01)
         self.padding = nn.Parameter(torch.randn(settings.context, width) * 0.01) if settings.learned_padding else None
-        self.blocks = nn.ModuleList(TextBlock(width, settings.heads) for _ in range(settings.depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, settings.heads) for _ in range(settings.depth))
         self.norm = LayerNorm(width) if settings.final_norm else nn.Identity()
         self.pool = nn.Linear(width, embed)
         nn.init.normal_(self.tokens.weight, std=0.02)

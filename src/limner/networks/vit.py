@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from limner.config import VitSettings
 from limner.errors import InputError, ShapeError
 from limner.networks.layers import Activation, LayerNorm
-from limner.networks.transformer import TextBlock
+from limner.networks.transformer import TransformerBlock
 
 
 class PatchTransformer(nn.Module):
@@ -28,7 +28,7 @@ class PatchTransformer(nn.Module):
         self.positions = nn.Parameter(torch.randn(1 + (s.side // s.patch) ** 2, s.width) * s.width**-0.5)
         self.norm = LayerNorm(s.width) if s.first_norm else nn.Identity()
         self.blocks = nn.ModuleList(
-            TextBlock(s.width, s.heads, activation=activation, mlp=s.mlp, key_bias=key_bias) for _ in range(s.depth)
+            TransformerBlock(s.width, s.heads, activation=activation, mlp=s.mlp, key_bias=key_bias) for _ in range(s.depth)
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
