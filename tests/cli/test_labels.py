@@ -42,6 +42,20 @@ def test_a_class_that_is_missing_or_unknown_is_said(limner: Limner, tmp_path: Pa
         assert told in said.err
 
 
+def test_a_file_of_requests_may_name_classes(limner: Limner, tmp_path: Path) -> None:
+    model = str(tiny_adm.save(tmp_path / "tiny-adm"))
+    Path("classes.jsonl").write_text('{"label": 0}\n{"label": 2, "seed": 5}\n')
+    said = limner("draw", "--prompt-file", "classes.jsonl", "-m", model, "-s", "0", "-o", "{seed}.png")
+    assert said.lines == ["0.png", "5.png"]
+    assert recipe.read("5.png").extra["label"] == 2
+
+
+def test_a_label_means_nothing_to_a_model_of_words(limner: Limner) -> None:
+    said = limner("draw", "--label", "2", "-m", "tiny")
+    assert said.code == 2
+    assert "draws words, not classes" in said.err
+
+
 def test_captions_cannot_judge_a_model_of_classes(limner: Limner, tmp_path: Path) -> None:
     model = str(tiny_adm.save(tmp_path / "tiny-adm"))
     said = limner("eval", "shapes", "-m", model, "-n", "2")

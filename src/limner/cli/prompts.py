@@ -71,13 +71,13 @@ def _fields(text: str) -> dict[str, Any]:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"not a JSON object ({str(error)[:60]}); a prompt cannot begin with '{{'") from None
-    if not isinstance(tree.get("prompt"), str):
+    if not isinstance(tree.get("prompt", "" if "label" in tree else None), str):
         raise ConfigError("has no text under 'prompt'")
     return dict(tree)
 
 
 def _checked(prompt: str, wishes: Wishes) -> Request:
-    if not prompt.strip():
+    if not prompt.strip() and wishes.get("label") is None:
         raise InputError('prompt: it is empty; say what to draw, for example: limner draw "a red fox"')
     base.check_prompt(prompt)
     asked = request(prompt, **wishes)
