@@ -109,3 +109,9 @@ def test_the_noised_clip_of_another_model_can_guide(tmp_path: Path, monkeypatch:
     assert (again.identical, again.changed) == (True, ())
     with pytest.raises(CheckpointError, match="has no noised CLIP"):
         plain.guided("plain")
+
+
+def test_what_reads_no_words_cannot_be_guided() -> None:
+    wordless = limner.Pipe(object(), "wordless", config_hash="x")  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="wordless: does not read words"):
+        wordless.guided("guide")

@@ -88,7 +88,10 @@ def hugging_face_maps(network: NetworkSettings) -> KeyMap | None:
 
 
 def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
-    """OpenAI's CLIP from its shapes, None for other files. Heads are 64 channels wide in all released ones."""
+    """OpenAI's CLIP from its shapes, None for other files. Heads are 64 channels wide in all released ones.
+
+    Note: files of open_clip have the same keys; those trained with the exact GELU need a preset that says so.
+    """
     if "token_embedding.weight" not in shapes or not any(name in shapes for name in _HEADS):
         return None
     rows, width = shapes["token_embedding.weight"]

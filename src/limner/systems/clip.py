@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 BATCH = 16  # pictures or texts at a time; bounds the memory
 TEMPLATES = ("a photo of a {}.",)  # CLIP section 3.1.4
-_CAPPED = 100.0  # what the learned scale may not exceed, and where all released ones ended (CLIP section 2.5)
+_CAPPED = 100.0  # what the learned scale may not exceed (CLIP section 2.5); for towers that come without it
 
 
 class Scorer:
