@@ -18,6 +18,7 @@ from limner.cli import (
     data,
     doctor,
     draw,
+    edit,
     evaluate,
     models,
     repeat,
@@ -57,6 +58,10 @@ def _start(
 
 app.command("draw")(draw.draw)
 app.command("generate", hidden=True, help="The same as draw.")(draw.draw)
+app.command("edit")(edit.edit)
+app.command("sketch")(edit.sketch)
+app.command("outpaint")(edit.outpaint)
+app.command("upscale")(edit.upscale)
 app.command("train")(train.train)
 app.command("export")(train.export)
 app.command("convert")(convert.convert)

@@ -1,0 +1,177 @@
+"""`limner edit | sketch | outpaint | upscale`: pictures from pictures and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.draw import MODEL, OUT, facts, seed_of
+from limner.cli.flags import Device, Dtype, Model, Precision, option, verb
+from limner.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from limner import Image, Pipe, Progress
+
+Picture = Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture to start from.", show_default=False)]
+Words = Annotated[str, typer.Argument(metavar="PROMPT", help="What should be there.", show_default=False)]
+Count = Annotated[int, option("-n", help="How many pictures.", min=1)]
+Seed = Annotated[str, option("--seed", "-s", help="An integer, or random.")]
+Steps = Annotated[str | None, option("--steps", help="Steps of the first stage.")]
+Guidance = Annotated[float | None, option("--guidance", "--cfg", help="How hard the words pull; 1 is not at all.")]
+Soft = Annotated[float, option("--soft", help="Fade the new into the old over so many pixels inside the mask.", min=0)]
+Rounds = Annotated[
+    int | None, option("--rounds", help="How often a step is taken by models not trained to inpaint.", min=1, max=50)
+]
+Files = Annotated[str, option("--out", "-o", help="Folder, or pattern with {seed} {slug} {i} {model} {date}.")]
+Metadata = Annotated[bool, option("--metadata/--no-metadata", help="Whether files carry their recipe and prompt.")]
+Margin = Annotated[int, option(help="Pixels to add on this side.", min=0)]
+
+
+@verb
+def edit(
+    terminal: Terminal,
+    picture: Picture,
+    prompt: Words,
+    *,
+    mask: Annotated[
+        str, option("--mask", help="What to repaint: a picture (transparent, else white), or boxes x,y,w,h;x,y,w,h in pixels.")
+    ],
+    strength: Annotated[float, option("--strength", help="Below 1 starts from what is there.")] = 1.0,
+    soft: Soft = 0,
+    rounds: Rounds = None,
+    model: Model = MODEL,
+    n: Count = 1,
+    seed: Seed = "random",
+    steps: Steps = None,
+    guidance: Guidance = None,
+    out: Files = OUT,
+    metadata: Metadata = True,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+) -> None:
+    """Repaint part of a picture as the words say; every other pixel stays exactly as it is.
+
+    limner edit fox.png "a red hat" --mask 60,0,120,80
+    """
+    from limner.systems import edits
+
+    pipe = _loaded(model, device, dtype)
+    wishes = _wishes(n, seed, steps, guidance)
+    stream = edits.edit(pipe, picture, prompt, mask, soft=soft, strength=strength, rounds=rounds, **wishes)
+    _write(terminal, pipe, stream, out, metadata)
+
+
+@verb
+def sketch(
+    terminal: Terminal,
+    picture: Picture,
+    prompt: Words,
+    *,
+    strength: Annotated[float, option("--strength", help="How far to leave the sketch: near 0 keeps it, 1 forgets it.")] = 0.6,
+    model: Model = MODEL,
+    n: Count = 1,
+    seed: Seed = "random",
+    steps: Steps = None,
+    guidance: Guidance = None,
+    out: Files = OUT,
+    metadata: Metadata = True,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+) -> None:
+    """Turn a rough picture into what the words say, keeping its layout.
+
+    limner sketch blobs.png "a red fox" --strength 0.6
+    """
+    from limner.systems import edits
+
+    pipe = _loaded(model, device, dtype)
+    wishes = _wishes(n, seed, steps, guidance)
+    _write(terminal, pipe, edits.sketch(pipe, picture, prompt, strength=strength, **wishes), out, metadata)
+
+
+@verb
+def outpaint(
+    terminal: Terminal,
+    picture: Picture,
+    prompt: Words,
+    *,
+    left: Margin = 0,
+    top: Margin = 0,
+    right: Margin = 0,
+    bottom: Margin = 0,
+    soft: Soft = 0,
+    rounds: Rounds = None,
+    model: Model = MODEL,
+    n: Count = 1,
+    seed: Seed = "random",
+    steps: Steps = None,
+    guidance: Guidance = None,
+    out: Files = OUT,
+    metadata: Metadata = True,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+) -> None:
+    """Go on with a picture beyond its border.
+
+    limner outpaint fox.png "a red fox in a wood" --left 64 --right 64
+    """
+    from limner.systems import edits
+
+    pipe = _loaded(model, device, dtype)
+    wishes = _wishes(n, seed, steps, guidance)
+    margins = (left, top, right, bottom)
+    _write(terminal, pipe, edits.outpaint(pipe, picture, prompt, margins, soft=soft, rounds=rounds, **wishes), out, metadata)
+
+
+@verb
+def upscale(
+    terminal: Terminal,
+    picture: Picture,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)] = "",
+    *,
+    model: Model = MODEL,
+    n: Count = 1,
+    seed: Seed = "random",
+    out: Files = OUT,
+    metadata: Metadata = True,
+    device: Device = "auto",
+    dtype: Precision = Dtype.auto,
+) -> None:
+    """Enlarge a small picture by the model's last stage alone.
+
+    limner upscale small.png
+    """
+    from limner.systems import edits
+
+    pipe = _loaded(model, device, dtype)
+    _write(terminal, pipe, edits.upscale(pipe, picture, prompt, n=n, seed=seed_of(seed)), out, metadata)
+
+
+def _loaded(model: str, device: str, dtype: Dtype) -> Pipe:
+    from limner.systems.drawing import load_pipe
+
+    return load_pipe(model, device=device, dtype=dtype.value)
+
+
+def _wishes(n: int, seed: str, steps: str | None, guidance: float | None) -> Any:
+    return {"n": n, "seed": seed_of(seed), "steps": steps, "guidance": guidance}
+
+
+def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], out: str, metadata: bool) -> None:
+    """Save every picture as it comes and print its path."""
+    from limner.recipe import Image
+
+    said = False
+    with terminal.bar() as tell:
+        for item in stream:
+            if not isinstance(item, Image):
+                tell(item.stage, item.step, item.of)
+                continue
+            if not said:
+                terminal.say(f"{pipe.name} on {pipe.system.device}, seed {item.recipe.seed}")
+                said = True
+            path = item.save(out, metadata=metadata)
+            terminal.result(str(path), path=str(path), verb=item.recipe.verb, parents=item.recipe.parents, **facts(item))
