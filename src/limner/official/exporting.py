@@ -63,8 +63,9 @@ def export(folder: Folder, out: Path, *, layout: str = "official") -> list[Path]
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(text, encoding="utf-8")
         fresh.rename(out)
-    except OSError as error:
-        raise LimnerError(f"{out}: cannot be written ({error.strerror or error}); nothing was left behind") from None
+    except (OSError, RuntimeError) as error:  # torch says it the second way when the disk is full
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise LimnerError(f"{out}: cannot be written ({reason}); nothing was left behind") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return [out / name for name in (*(plan.name for plan in planned), *documents)]
@@ -164,7 +165,13 @@ def _write(file: Path, state: Mapping[str, Tensor], wrapper: str) -> None:
     if file.suffix == ".safetensors":
         weights.write_tensors(file, state, metadata={"format": "pt"})
     else:
-        plain = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+        plain = {key: _alone(value.detach()) for key, value in state.items()}
         numbered = [*plain] == [str(n) for n in range(len(plain))]  # a bare tuple of tensors, as of statistics
         content = tuple(plain.values()) if numbered else plain
         torch.save({wrapper: content} if wrapper else content, file)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor by itself: torch writes all of the memory that a view looks into."""
+    alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
