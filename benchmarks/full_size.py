@@ -56,17 +56,18 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("models", nargs="*", choices=[[], *MODELS], help="which; all when none is named")
     asked.add_argument("--out", type=Path, default=Path("benchmarks"), help="folder of the results")
+    asked.add_argument("--side", type=int, help="pixels of the U-Nets' picture; the network's own when left out")
     asked.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)  # what a child does
     asked.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = asked.parse_args()
     if given.part is not None:
-        print(json.dumps(PARTS[given.part](piece_of(given.models[0]), given.file)))
+        print(json.dumps(PARTS[given.part](piece_of(given.models[0]), given.file, given.side)))
         return
-    found = [measured(name) for name in given.models or MODELS]
-    write(found, given.out)
+    for name in given.models or MODELS:
+        write([measured(name, given.side)], given.out)
 
 
-def measured(name: str) -> dict[str, Any]:
+def measured(name: str, side: int | None) -> dict[str, Any]:
     """All three parts of one network, each in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.safetensors"
@@ -74,6 +75,7 @@ def measured(name: str) -> dict[str, Any]:
         for part in PARTS:
             started = time.monotonic()
             command = [sys.executable, __file__, name, "--part", part, "--file", str(file)]
+            command += [] if side is None else ["--side", str(side)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
             facts |= json.loads(done.stdout.splitlines()[-1])
             print(f"{name}: {part} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
@@ -88,7 +90,7 @@ def piece_of(name: str) -> Piece:
     return piece
 
 
-def write_weights(piece: Piece, file: Path) -> dict[str, Any]:
+def write_weights(piece: Piece, file: Path, _: int | None) -> dict[str, Any]:
     """Draw the released keys and store them in limner's layout."""
     state = layout.to_limner(
         {key: drawn(key, shape) for key, shape in families.expected([piece]).items()}, piece.keys, where="x"
@@ -97,7 +99,7 @@ def write_weights(piece: Piece, file: Path) -> dict[str, Any]:
     return {"parameters": sum(value.numel() for value in state.values()), "weights_mb": round(file.stat().st_size / 2**20, 1)}
 
 
-def load_weights(piece: Piece, file: Path) -> dict[str, Any]:
+def load_weights(piece: Piece, file: Path, _: int | None) -> dict[str, Any]:
     """Load them as a system does, read every number once, and see how far memory rose above what Python and torch take."""
     net = hollow(build, piece.settings.network)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -108,19 +110,19 @@ def load_weights(piece: Piece, file: Path) -> dict[str, Any]:
     return {"loading_mb": round(rose, 1), "loading_ratio": round(ratio, 3), "finite": bool(np.isfinite(seen))}
 
 
-def compare(piece: Piece, file: Path) -> dict[str, Any]:
+def compare(piece: Piece, file: Path, side: int | None) -> dict[str, Any]:
     """One forward in float32, and the same in float64."""
     net = hollow(build, piece.settings.network)
     weights.load_state(net, file)
     net.eval().requires_grad_(False)
     started = time.monotonic()
-    single = forward(net, torch.float32)
+    single = forward(net, torch.float32, side)
     seconds = time.monotonic() - started
-    double = forward(net.double(), torch.float64)
+    double = forward(net.double(), torch.float64, side)
     gap = (single.double() - double).abs()
     worst = float((gap / (ATOL + RTOL * double.abs())).max())
     return {
-        "input": described(net),
+        "input": described(net, side),
         "seconds": round(seconds, 2),
         "largest_output": float(double.abs().max()),
         "largest_gap": float(gap.max()),
@@ -144,7 +146,7 @@ def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @torch.no_grad()
-def forward(net: nn.Module, dtype: torch.dtype) -> Tensor:
+def forward(net: nn.Module, dtype: torch.dtype, side: int | None) -> Tensor:
     """The network's answer to inputs drawn from a seed: a noisy picture and a step, a picture and words, or codes."""
     stream = torch.Generator().manual_seed(0)
 
@@ -158,11 +160,12 @@ def forward(net: nn.Module, dtype: torch.dtype) -> Tensor:
             if settings.text is not None:
                 ids = torch.randint(settings.text.rows, (1, settings.text.context), generator=stream)
                 cond |= net.encode(ids, torch.arange(settings.text.context)[None] < 9)
+            side = side or settings.side
             if settings.low_res:
-                cond["low_res"] = noise(1, 3, settings.side // 4, settings.side // 4).clamp(-1, 1)
+                cond["low_res"] = noise(1, 3, side // 4, side // 4).clamp(-1, 1)
             if settings.classes is not None:
                 cond["label"] = torch.tensor([207])
-            return net(noise(1, 3, settings.side, settings.side), torch.tensor([500]), cond)
+            return net(noise(1, 3, side, side), torch.tensor([500]), cond)
         case "clip":
             ids = torch.randint(1, 49407, (1, settings.text.context), generator=stream)
             ids[:, 12] = 49407
@@ -177,12 +180,12 @@ def forward(net: nn.Module, dtype: torch.dtype) -> Tensor:
             raise SystemExit(f"full_size: no input is known for a network of kind {other}")
 
 
-def described(net: nn.Module) -> str:
+def described(net: nn.Module, side: int | None) -> str:
     """The input in words."""
     settings: Any = getattr(net, "settings", None)
     match settings.kind:
         case "unet":
-            return f"one picture of {settings.side} px at step 500"
+            return f"one picture of {side or settings.side} px at step 500"
         case "clip":
             return f"one picture of {settings.image.side} px, one text"
         case "dvae-encoder":
