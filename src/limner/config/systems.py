@@ -41,7 +41,7 @@ class SamplingSettings(Frozen):
 
     sampler: SamplerName = "ddpm"
     steps: str = Field("100", coerce_numbers_to_str=True)  # a respacing: "100", "ddim25", "10,10,3,2,2", "" = all
-    guidance: float = Field(1.0, ge=0)  # classifier-free guidance scale; 1 = none
+    guidance: float = Field(1.0, ge=0)  # classifier-free guidance scale, 1 = none; of adm the classifier's, 0 = none
     eta: float = Field(0.0, ge=0, le=1)  # ddim: 0 deterministic, 1 as noisy as ddpm
     temperature: float = Field(1.0, ge=0)  # scale of the first noise
 
