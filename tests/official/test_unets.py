@@ -189,3 +189,24 @@ def test_a_unet_with_patches_has_no_official_keys() -> None:
     assert unets.glide_maps(UNetSettings()) is None
     with torch.device("meta"):
         assert unets.glide_maps(load_preset("glide").model.stages[0].network) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "holds no residual block"),
+        ({"input_blocks.1.0.strange.weight": (8,)}, r"input_blocks\.1 is neither a residual block nor a resampling"),
+        ({"input_blocks.1.0.in_layers.2.weight": (8,)}, r"out\.\* is none of the pools"),
+        ({"input_blocks.1.0.in_layers.2.weight": (8,), "time_embed.0.weight": (8,)}, r"contradict each other \(IndexError\)"),
+        ({"input_blocks.1.0.in_layers.2.weight": (8,), "time_embed.0.weight": (8, 0)}, r"contradict each other \(ZeroDivision"),
+        (
+            {"input_blocks.1.0.in_layers.2.weight": (8,), "input_blocks.999999999.0.in_layers.2.weight": (8,)},
+            r"input_blocks\.3 is neither",
+        ),
+    ],
+)
+def test_a_file_whose_shapes_are_nonsense_is_refused_in_a_line(changes: dict[str, tuple[int, ...]], said: str) -> None:
+    shapes = {"input_blocks.0.0.weight": (8, 3, 3, 3), "time_embed.0.weight": (32, 8), "out.9.weight": (1,)}
+    with pytest.raises(CheckpointError, match=said) as caught:
+        unets.recognise(shapes | changes)
+    assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from limner.config import (
@@ -74,7 +75,7 @@ def glide(shapes: Shapes) -> tuple[Piece, ...] | None:
 
     Raises: CheckpointError for a network whose sizes do not tell all that must be known, naming what.
     """
-    return _stage(shapes) if "transformer_proj.weight" in shapes and _is_unet(shapes) else None
+    return _read(_stage, shapes) if "transformer_proj.weight" in shapes and _is_unet(shapes) else None
 
 
 def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
@@ -82,11 +83,11 @@ def recognise(shapes: Shapes) -> tuple[Piece, ...] | None:
 
     Raises: as `glide` does.
     """
-    if "transformer_proj.weight" in shapes or "input_blocks.0.0.weight" not in shapes:
+    if "transformer_proj.weight" in shapes or not {"input_blocks.0.0.weight", "time_embed.0.weight"} <= set(shapes):
         return None
     if _is_unet(shapes):
-        return _stage(shapes)
-    return _classifier(shapes) if any(key.startswith("out.") for key in shapes) else None
+        return _read(_stage, shapes)
+    return _read(_classifier, shapes) if any(key.startswith("out.") for key in shapes) else None
 
 
 def glide_maps(network: NetworkSettings) -> KeyMap | None:
@@ -109,6 +110,16 @@ def maps(network: NetworkSettings) -> KeyMap | None:
 def same_shapes(network: NetworkSettings) -> tuple[str, ...]:
     """Names of the presets of all released models with a network of these shapes, the one that is taken first."""
     return tuple(name for name, found in _networks() if _visible(found) == _visible(network))
+
+
+def _read(reader: Callable[[Shapes], tuple[Piece, ...]], shapes: Shapes) -> tuple[Piece, ...]:
+    """What a reader makes of the shapes; a tensor of another rank than any U-Net has is said in one line."""
+    try:
+        return reader(shapes)
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"U-Net: its shapes contradict each other ({type(error).__name__}); the file is damaged"
+        ) from None
 
 
 def _plain(network: UNetSettings) -> bool:
@@ -220,7 +231,7 @@ def _entries(shapes: Shapes) -> list[_Entry]:
         conv, op = shapes.get(f"input_blocks.{n}.0.in_layers.2.weight"), shapes.get(f"input_blocks.{n}.0.op.weight")
         if conv is not None:
             entries.append(_Entry("res", conv[0], f"input_blocks.{n}.1.qkv.weight" in shapes))
-        elif op is not None or (n not in numbers and entries):
+        elif op is not None or (n not in numbers and entries and entries[-1].kind == "res"):  # never two pools in a row
             entries.append(_Entry("pool" if op is None else "conv", entries[-1].c_out if op is None else op[0], False))
         else:
             raise CheckpointError(f"U-Net: input_blocks.{n} is neither a residual block nor a resampling")
@@ -263,15 +274,13 @@ def _text(shapes: Shapes) -> TextSettings | None:
     if tokens is None:
         return None
     rows, width = tokens
-    depth = 1 + max(
-        (int(found[1]) for key in shapes if (found := re.match(r"transformer\.resblocks\.(\d+)\.", key))), default=-1
-    )
+    blocks = {found[1] for key in shapes if (found := re.match(r"transformer\.resblocks\.(\d+)\.", key))}
     return TextSettings(
         vocabulary={50257: "gpt2", 49408: "clip"}.get(rows, "vocabulary.json"),
         rows=rows,
         context=shapes["positional_embedding"][0],
         width=width,
-        depth=depth,
+        depth=len(blocks),
         heads=width // _HEAD_WIDTH if width % _HEAD_WIDTH == 0 else 1,
         learned_padding="padding_embedding" in shapes,
         final_norm="final_ln.weight" in shapes,
