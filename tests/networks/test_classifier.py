@@ -76,6 +76,21 @@ def test_the_spatial_pools_take_pictures_of_any_size_and_the_attention_pool_does
             net("attention")(x, t)
 
 
+@pytest.mark.parametrize("pool", ["spatial", "spatial_v2"])
+def test_the_spatial_pools_read_the_mean_of_every_block_and_of_the_middle(pool: str) -> None:
+    classifier, seen = net(pool), []
+    for block in (classifier.stem, *classifier.down, classifier.middle[-1]):
+        block.register_forward_hook(lambda _module, _args, out: seen.append(out.mean(dim=(2, 3))))
+    with torch.no_grad():
+        logits = classifier(torch.randn(2, 3, 8, 8), torch.tensor([3, 500]))
+        first, *norm, last = (layer for layer in classifier.head if list(layer.parameters()))
+        h = first(torch.cat(seen, dim=1))
+        h = torch.nn.functional.silu(norm[0](h)) if norm else h.relu()
+        torch.testing.assert_close(logits, last(h))
+    assert len(seen) == 2 + len(classifier.down)
+    assert bool(norm) == (pool == "spatial_v2")
+
+
 def test_a_picture_of_other_channels_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"\[B, 3, H, W\]; got \[1, 4, 8, 8\]"):
         net("adaptive")(torch.randn(1, 4, 8, 8), torch.tensor([1]))
