@@ -71,3 +71,26 @@ def safetensors(path: Path, header: str, numbers: bytes = b"", *, length: int | 
     text = header.encode()
     path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + numbers)
     return path
+
+
+def wide(path: Path) -> Path:
+    """The same archive with sizes and places in the 64-bit fields that torch uses beyond 4 GB."""
+    data = path.read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    count, size, start = struct.unpack_from("<H2I", data, end + 10)
+    out, at = b"", start
+    while at < start + size:
+        packed, plain, name, extra, note = struct.unpack_from("<2I3H", data, at + 20)
+        (place,) = struct.unpack_from("<I", data, at + 42)
+        field = struct.pack("<2H", 0xFFFF, 3) + b"pad" + struct.pack("<2H3Q", 1, 24, plain, packed, place)
+        head = bytearray(data[at : at + 46])
+        struct.pack_into("<2I", head, 20, 0xFFFFFFFF, 0xFFFFFFFF)
+        struct.pack_into("<H", head, 30, len(field))
+        struct.pack_into("<I", head, 42, 0xFFFFFFFF)
+        out += bytes(head) + data[at + 46 : at + 46 + name] + field
+        at += 46 + name + extra + note
+    record = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(out), start)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, start + len(out), 1)
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    path.write_bytes(data[:start] + out + record + locator + tail)
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -227,6 +228,27 @@ def test_an_archive_that_means_harm_is_refused(name: str, tmp_path: Path) -> Non
     one_line(tmp_path / "x.pt", match)
 
 
+def test_a_flood_of_source_in_torchscript_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data.pkl", HEAD + named("__torch__", "Net") + b")\x81" + STOP, zipfile.ZIP_STORED)
+        for n in range(9):
+            file.writestr(f"a/code/__torch__/{n}.py", bytes(2**22))
+    one_line(path, "more source than any TorchScript")
+
+
+def test_source_that_cannot_be_inflated_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data.pkl", HEAD + named("__torch__", "Net") + b")\x81" + STOP, zipfile.ZIP_STORED)
+        file.writestr("a/code/__torch__.py", bytes(2**12))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"__torch__.py") + len(b"__torch__.py")
+    data[start : start + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    one_line(path, "cannot be inflated")
+
+
 def header(**told: object) -> str:
     return json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]} | told})
 
@@ -282,6 +304,11 @@ def test_what_is_no_checkpoint_is_told_apart(data: bytes, match: str, tmp_path: 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     one_line(tmp_path / "x.pt", "no such file")
+
+
+def test_what_is_no_file_at_all_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.pt")
+    one_line(tmp_path / "x.pt", "is not a file")
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])

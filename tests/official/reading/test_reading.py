@@ -7,6 +7,7 @@ import json
 import sys
 import types
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,11 @@ def test_the_wrapper_of_a_trainers_file_is_taken_off_and_remembered(state: dict[
     assert same(found.tensors, state)
 
 
+def test_tensors_beside_the_weights_of_a_trainers_file_do_not_hide_them(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(2)}, "loss": torch.tensor(1.0)}, tmp_path / "x.ckpt")
+    assert reading.read(tmp_path / "x.ckpt").shapes == {"w": (2,)}
+
+
 def test_a_pair_of_tensors_is_named_by_number(tmp_path: Path) -> None:
     torch.save((torch.zeros(3), torch.ones(3)), tmp_path / "stats.th")
     assert reading.read(tmp_path / "stats.th").shapes == {"0": (3,), "1": (3,)}
@@ -159,3 +165,20 @@ def test_forged_files_are_good_before_they_are_made_bad(tmp_path: Path) -> None:
         forged.legacy(tmp_path / "old", forged.state({"w": forged.tensor().replace(b"tQ", b"NtQ")}), [("0", 6, numbers)]),
     ):
         assert reading.read(path).tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_an_archive_of_more_than_four_gigabytes_is_read_by_its_wide_fields(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "x.pt")
+    forged.wide(tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "x.pt") as file:  # the forgery is a good archive
+        assert file.testzip() is None
+    assert same(reading.read(tmp_path / "x.pt").tensors, state)
+
+
+def test_wide_fields_that_are_damaged_are_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "x.pt")
+    data = forged.wide(tmp_path / "x.pt").read_bytes()
+    for mark in (b"PK\x06\x06", b"PK\x06\x07"):
+        (tmp_path / "x.pt").write_bytes(data.replace(mark, b"PK\x00\x00"))
+        with pytest.raises(CheckpointError, match="its end is damaged"):
+            reading.read(tmp_path / "x.pt")

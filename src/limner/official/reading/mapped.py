@@ -19,6 +19,8 @@ class Mapped:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: is not a file")
         try:
             with path.open("rb") as file:
                 self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)

@@ -13,6 +13,7 @@ from limner.official.reading.pickles import Object
 _DEEP = 64  # nested containers; modules of released files are about ten deep
 _MANY = 200_000  # values looked at
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "params")  # keys under which trainers put the weights
+_SURE = _WRAPPERS[:2]  # that mean this even where other tensors lie beside them
 
 Registered = Mapping[str, Collection[str]]  # class of TorchScript -> its parameters and buffers
 
@@ -36,8 +37,9 @@ def tensors(tree: Any, registered: Registered, *, where: str) -> dict[str, Tenso
 
 def unwrapped(tree: Any) -> tuple[Any, str]:
     """What a trainer's file holds under its weights' key, and that key; the tree itself and "" when it is no such file."""
-    if isinstance(tree, dict) and not any(isinstance(value, Tensor) for value in tree.values()):
-        for key in _WRAPPERS:
+    if isinstance(tree, dict):
+        bare = any(isinstance(value, Tensor) for value in tree.values())
+        for key in _SURE if bare else _WRAPPERS:
             if isinstance(tree.get(key), dict | Object):
                 return tree[key], key
     return tree, ""

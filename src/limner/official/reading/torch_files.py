@@ -20,6 +20,7 @@ from limner.official.reading.mapped import Mapped, strided
 from limner.official.reading.pickles import Global, Object, Rule, Window
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the number with which torch.save began its files before 1.6
+_SOURCE = 2**25  # bytes of TorchScript source; that of CLIP is under 2**20
 _DTYPES = {
     "torch.FloatStorage": torch.float32,
     "torch.DoubleStorage": torch.float64,
@@ -174,10 +175,12 @@ def _ordered(arguments: tuple[Any, ...], where: str) -> dict[Any, Any]:
 def _registered(file: Mapped, root: str, found: Mapping[str, Entry]) -> dict[str, list[str]]:
     """Parameters and buffers of every TorchScript class, from the source that lies in the archive; it is only searched."""
     classes: dict[str, list[str]] = {}
-    for name, entry in found.items():
-        if name.startswith(f"{root}code/") and name.endswith(".py"):
-            module = name.removeprefix(f"{root}code/").removesuffix(".py").replace("/", ".")
-            for part in re.split(r"^class ", archives.text(file, entry), flags=re.MULTILINE)[1:]:
-                lists = re.findall(r"^  __(?:parameters|buffers)__ = \[([^\]]*)\]", part, re.MULTILINE)
-                classes[f"{module}.{part.split('(')[0]}"] = re.findall(r'"([^"]+)"', " ".join(lists))
+    sources = {name: entry for name, entry in found.items() if name.startswith(f"{root}code/") and name.endswith(".py")}
+    if sum(entry.inflated for entry in sources.values()) > _SOURCE:
+        raise CheckpointError(f"{file.path}: holds more source than any TorchScript of a network; refused")
+    for name, entry in sources.items():
+        module = name.removeprefix(f"{root}code/").removesuffix(".py").replace("/", ".")
+        for part in re.split(r"^class ", archives.text(file, entry), flags=re.MULTILINE)[1:]:
+            lists = re.findall(r"^  __(?:parameters|buffers)__ = \[([^\]]*)\]", part, re.MULTILINE)
+            classes[f"{module}.{part.split('(')[0]}"] = re.findall(r'"([^"]+)"', " ".join(lists))
     return classes
