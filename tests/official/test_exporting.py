@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 import limner
 from limner import weights
-from limner.config import PartSettings, StageSettings, SystemSettings, UNetSettings
+from limner.config import (
+    ClipSettings,
+    PartSettings,
+    StageSettings,
+    SystemSettings,
+    TextTowerSettings,
+    UNetSettings,
+    VitSettings,
+)
 from limner.errors import CheckpointError, UnsupportedError
 from limner.networks.building import build
-from limner.official import converting, exporting
+from limner.official import clip, converting, exporting, layout
 from tests.official import small
 
 
@@ -51,21 +59,27 @@ def test_safetensors_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert same({key: found[key] for key in state}, state)
 
 
+def tree(state: dict[str, Tensor]) -> nn.Module:
+    """Modules within modules whose parameters have these names."""
+    root = nn.Module()
+    for key, value in state.items():
+        *path, name = key.split(".")
+        place = root
+        for each in path:
+            if each not in dict(place.named_children()):
+                place.add_module(each, nn.Module())
+            place = place.get_submodule(each)
+        place.register_parameter(name, nn.Parameter(value))
+    return root
+
+
 class Encoder(nn.Module):
     """Stands in for the pickled module of the dVAE: its parameters under the official names."""
 
 
 def test_a_pickled_module_comes_back_as_a_plain_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = small.official(small.ENCODER)
-    net = nn.Module()
-    for key, value in state.items():
-        *path, name = key.split(".")
-        place = net
-        for each in path:
-            if not hasattr(place, each):
-                place.add_module(each, nn.Module())
-            place = place.get_submodule(each)
-        place.register_parameter(name, nn.Parameter(value))
+    net = tree(state)
     module = types.ModuleType("dall_e.encoder")
     module.Encoder = Encoder  # type: ignore[attr-defined]
     monkeypatch.setattr(Encoder, "__module__", "dall_e.encoder")
@@ -80,6 +94,29 @@ def test_a_pickled_module_comes_back_as_a_plain_dictionary(tmp_path: Path, monke
     found = torch.load(file, weights_only=True)
     assert set(found) == set(state)
     assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+def test_a_torchscript_archive_of_clip_loads_and_comes_back(tmp_path: Path) -> None:
+    image = VitSettings(side=32, patch=32, width=64, depth=1, heads=1)
+    settings = ClipSettings(embed=8, image=image, text=TextTowerSettings(width=64, depth=1, heads=1))
+    torch.manual_seed(0)
+    keys = clip.maps(settings)
+    assert keys is not None
+    made = layout.to_official(build(settings).state_dict(), keys, where="x")
+    state = {key: (value.half() if value.ndim > 1 else value).detach().clone() for key, value in made.items()}
+    net = tree(state)
+    facts = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+    for name, fact in facts.items():
+        net.register_buffer(name, torch.tensor(fact))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of torch discourage TorchScript
+        torch.jit.save(torch.jit.script(net), tmp_path / "renamed.pt")
+    (file,) = back(tmp_path / "renamed.pt", tmp_path)
+    found = torch.load(file, weights_only=True)
+    assert {name: found.pop(name).item() for name in facts} == facts
+    assert set(found) == set(state)
+    assert all(torch.equal(found[key], value) and found[key].dtype == value.dtype for key, value in state.items())
+    assert limner.load(tmp_path / "converted").settings.system == "clip"
 
 
 def test_a_model_from_elsewhere_gets_the_keys_of_its_family(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Source(NamedTuple):
     def name(self) -> str:
         """What the file is called; with its folder where every file of a release is called the same."""
         path = self.foreign.path
-        return f"{path.parent.name}/{path.name}" if path.name.startswith(reading.NAMES) else path.name
+        return f"{path.parent.name}/{path.name}" if reading.generic(path) else path.name
 
 
 def convert(

@@ -15,11 +15,11 @@ from limner.errors import CheckpointError
 from limner.official.reading import safetensors_files, torch_files
 from limner.official.reading.mapped import Mapped
 
-__all__ = ["NAMES", "Foreign", "files", "read"]
+__all__ = ["Foreign", "files", "generic", "read"]
 
 _INDEX = ".index.json"
 # How files are called in folders where every network has a folder of its own.
-NAMES = ("diffusion_pytorch_model", "model", "pytorch_model", "open_clip_pytorch_model")
+_NAMES = ("diffusion_pytorch_model", "model", "pytorch_model", "open_clip_pytorch_model")
 _ENDINGS = (".safetensors", ".safetensors.index.json", ".fp16.safetensors", ".bin")
 _KNOWN = "safetensors, files of torch.save, TorchScript archives"
 
@@ -72,8 +72,13 @@ def files(path: Path) -> list[Path]:
     return known
 
 
+def generic(path: Path) -> bool:
+    """Whether a file is called as every file of its kind is, so that only its folder says which it is."""
+    return any(path.name == f"{name}{ending}" for name in _NAMES for ending in _ENDINGS)
+
+
 def _weights(folder: Path) -> Path | None:
-    return next((file for ending in _ENDINGS for name in NAMES if (file := folder / f"{name}{ending}").is_file()), None)
+    return next((file for ending in _ENDINGS for name in _NAMES if (file := folder / f"{name}{ending}").is_file()), None)
 
 
 def _guess(head: bytes) -> str:
