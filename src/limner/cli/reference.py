@@ -47,8 +47,8 @@ steps = "10"
 ```
 
 Shorter names serve every verb: `LIMNER_MODEL`, `LIMNER_DEVICE`, `LIMNER_DTYPE`, `LIMNER_LOG_FORMAT`, `LIMNER_DEBUG`.
-`LIMNER_MODELS` is the folder in which models are looked for by name, `LIMNER_CACHE` the one for downloads; `LIMNER_MIRROR` is put
-before host and path of what is fetched, and `LIMNER_OFFLINE=1` forbids fetching. `NO_COLOR` is respected.
+`LIMNER_MODELS` is the folder in which models are looked for by name, `LIMNER_CACHE` the one for downloads; `LIMNER_MIRROR`
+is put before host and path of what is fetched, and `LIMNER_OFFLINE=1` forbids fetching. `NO_COLOR` is respected.
 """
 
 
