@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import limner as library
 from limner.cli.terminal import printable
+from limner.errors import LimnerError
+from limner.systems import drawing
 from tests.cli.conftest import Limner
 
 
@@ -36,7 +37,7 @@ def raising(error: BaseException) -> object:
 def test_every_failure_has_a_line_and_a_code(
     limner: Limner, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
-    monkeypatch.setattr(library, "load", raising(error))
+    monkeypatch.setattr(drawing, "load_pipe", raising(error))
     ended = limner("draw", "fox")
     assert ended.code == code
     assert ended.err.startswith(f"limner: error: {said}")
@@ -44,7 +45,7 @@ def test_every_failure_has_a_line_and_a_code(
 
 
 def test_debug_shows_the_traceback(limner: Limner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "load", raising(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr(drawing, "load_pipe", raising(ZeroDivisionError("division by zero")))
     assert "Traceback" in limner("draw", "fox", "--debug").err
     monkeypatch.setenv("LIMNER_DEBUG", "1")
     assert "Traceback" in limner("draw", "fox").err
@@ -63,9 +64,9 @@ def test_warnings_of_other_libraries_are_only_for_the_curious(limner: Limner, mo
         import warnings
 
         warnings.warn("old", DeprecationWarning, stacklevel=1)
-        raise library.LimnerError("enough")
+        raise LimnerError("enough")
 
-    monkeypatch.setattr(library, "load", load)
+    monkeypatch.setattr(drawing, "load_pipe", load)
     assert "DeprecationWarning" not in limner("draw", "fox").err
     assert "DeprecationWarning: old" in limner("draw", "fox", "-v").err
 
