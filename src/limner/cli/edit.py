@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,20 +15,46 @@ from limner.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from limner import Image, Pipe, Progress
+    from limner.systems.drawing import Wishes
 
 Picture = Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture to start from.", show_default=False)]
 Words = Annotated[str, typer.Argument(metavar="PROMPT", help="What should be there.", show_default=False)]
-Count = Annotated[int, option("-n", help="How many pictures.", min=1)]
-Seed = Annotated[str, option("--seed", "-s", help="An integer, or random.")]
-Steps = Annotated[str | None, option("--steps", help="Steps of the first stage.")]
-Guidance = Annotated[float | None, option("--guidance", "--cfg", help="How hard the words pull; 1 is not at all.")]
 Soft = Annotated[float, option("--soft", help="Fade the new into the old over so many pixels inside the mask.", min=0)]
 Rounds = Annotated[
     int | None, option("--rounds", help="How often a step is taken by models not trained to inpaint.", min=1, max=50)
 ]
-Files = Annotated[str, option("--out", "-o", help="Folder, or pattern with {seed} {slug} {i} {model} {date}.")]
-Metadata = Annotated[bool, option("--metadata/--no-metadata", help="Whether files carry their recipe and prompt.")]
 Margin = Annotated[int, option(help="Pixels to add on this side.", min=0)]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is drawn with, how often, and where the pictures go."""
+
+    model: Model = MODEL
+    n: Annotated[int, option("-n", help="How many pictures.", min=1)] = 1
+    seed: Annotated[str, option("--seed", "-s", help="An integer, or random.")] = "random"
+    out: Annotated[str, option("--out", "-o", help="Folder, or pattern with {seed} {slug} {i} {model} {date}.")] = OUT
+    metadata: Annotated[bool, option("--metadata/--no-metadata", help="Whether files carry their recipe and prompt.")] = True
+    device: Device = "auto"
+    dtype: Precision = Dtype.auto
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is asked of the model."""
+        return {"n": self.n, "seed": seed_of(self.seed)}
+
+
+@dataclass(frozen=True)
+class Asked(Files):
+    """The same, with the first stage steered."""
+
+    steps: Annotated[str | None, option("--steps", help="Steps of the first stage.")] = None
+    guidance: Annotated[float | None, option("--guidance", "--cfg", help="How hard the words pull; 1 is not at all.")] = None
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is asked of the model."""
+        return {**super().wishes, "steps": self.steps, "guidance": self.guidance}
 
 
 @verb
@@ -42,15 +69,7 @@ def edit(
     strength: Annotated[float, option("--strength", help="Below 1 starts from what is there.")] = 1.0,
     soft: Soft = 0,
     rounds: Rounds = None,
-    model: Model = MODEL,
-    n: Count = 1,
-    seed: Seed = "random",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    out: Files = OUT,
-    metadata: Metadata = True,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
+    asked: Asked,
 ) -> None:
     """Repaint part of a picture as the words say; every other pixel stays exactly as it is.
 
@@ -58,10 +77,9 @@ def edit(
     """
     from limner.systems import edits
 
-    pipe = _loaded(model, device, dtype)
-    wishes = _wishes(n, seed, steps, guidance)
-    stream = edits.edit(pipe, picture, prompt, mask, soft=soft, strength=strength, rounds=rounds, **wishes)
-    _write(terminal, pipe, stream, out, metadata)
+    pipe = _loaded(asked)
+    stream = edits.edit(pipe, picture, prompt, mask, soft=soft, strength=strength, rounds=rounds, **asked.wishes)
+    _write(terminal, pipe, stream, asked)
 
 
 @verb
@@ -71,15 +89,7 @@ def sketch(
     prompt: Words,
     *,
     strength: Annotated[float, option("--strength", help="How far to leave the sketch: near 0 keeps it, 1 forgets it.")] = 0.6,
-    model: Model = MODEL,
-    n: Count = 1,
-    seed: Seed = "random",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    out: Files = OUT,
-    metadata: Metadata = True,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
+    asked: Asked,
 ) -> None:
     """Turn a rough picture into what the words say, keeping its layout.
 
@@ -87,9 +97,8 @@ def sketch(
     """
     from limner.systems import edits
 
-    pipe = _loaded(model, device, dtype)
-    wishes = _wishes(n, seed, steps, guidance)
-    _write(terminal, pipe, edits.sketch(pipe, picture, prompt, strength=strength, **wishes), out, metadata)
+    pipe = _loaded(asked)
+    _write(terminal, pipe, edits.sketch(pipe, picture, prompt, strength=strength, **asked.wishes), asked)
 
 
 @verb
@@ -104,15 +113,7 @@ def outpaint(
     bottom: Margin = 0,
     soft: Soft = 0,
     rounds: Rounds = None,
-    model: Model = MODEL,
-    n: Count = 1,
-    seed: Seed = "random",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    out: Files = OUT,
-    metadata: Metadata = True,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
+    asked: Asked,
 ) -> None:
     """Go on with a picture beyond its border.
 
@@ -120,10 +121,9 @@ def outpaint(
     """
     from limner.systems import edits
 
-    pipe = _loaded(model, device, dtype)
-    wishes = _wishes(n, seed, steps, guidance)
+    pipe = _loaded(asked)
     margins = (left, top, right, bottom)
-    _write(terminal, pipe, edits.outpaint(pipe, picture, prompt, margins, soft=soft, rounds=rounds, **wishes), out, metadata)
+    _write(terminal, pipe, edits.outpaint(pipe, picture, prompt, margins, soft=soft, rounds=rounds, **asked.wishes), asked)
 
 
 @verb
@@ -132,13 +132,7 @@ def upscale(
     picture: Picture,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)] = "",
     *,
-    model: Model = MODEL,
-    n: Count = 1,
-    seed: Seed = "random",
-    out: Files = OUT,
-    metadata: Metadata = True,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
+    asked: Files,
 ) -> None:
     """Enlarge a small picture by the model's last stage alone.
 
@@ -146,21 +140,17 @@ def upscale(
     """
     from limner.systems import edits
 
-    pipe = _loaded(model, device, dtype)
-    _write(terminal, pipe, edits.upscale(pipe, picture, prompt, n=n, seed=seed_of(seed)), out, metadata)
+    pipe = _loaded(asked)
+    _write(terminal, pipe, edits.upscale(pipe, picture, prompt, **asked.wishes), asked)
 
 
-def _loaded(model: str, device: str, dtype: Dtype) -> Pipe:
+def _loaded(asked: Files) -> Pipe:
     from limner.systems.drawing import load_pipe
 
-    return load_pipe(model, device=device, dtype=dtype.value)
+    return load_pipe(asked.model, device=asked.device, dtype=asked.dtype.value)
 
 
-def _wishes(n: int, seed: str, steps: str | None, guidance: float | None) -> Any:
-    return {"n": n, "seed": seed_of(seed), "steps": steps, "guidance": guidance}
-
-
-def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], out: str, metadata: bool) -> None:
+def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], asked: Files) -> None:
     """Save every picture as it comes and print its path."""
     from limner.recipe import Image
 
@@ -173,5 +163,5 @@ def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], o
             if not said:
                 terminal.say(f"{pipe.name} on {pipe.system.device}, seed {item.recipe.seed}")
                 said = True
-            path = item.save(out, metadata=metadata)
+            path = item.save(asked.out, metadata=asked.metadata)
             terminal.result(str(path), path=str(path), verb=item.recipe.verb, parents=item.recipe.parents, **facts(item))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure a model: does it follow its words, how far is it from real pictures.", no_args_is_help=True)
 
 Model = Annotated[str, option("--model", "-m", help="A model's name or checkpoint folder.")]
-Seed = Annotated[int, option("--seed", "-s", help="Of the drawings; picture k has number k under it.")]
-Steps = Annotated[str | None, option("--steps", help="Of the first stage, instead of the model's own.")]
-Guidance = Annotated[float | None, option("--guidance", "--cfg", help="Of the first stage, instead of the model's own.")]
-Sampler = Annotated[str | None, option("--sampler", help="Of the first stage, instead of the model's own.")]
-Batch = Annotated[int, option("--batch", help="Pictures drawn at a time.", min=1)]
-Stages = Annotated[int | None, option("--stages", help="Judge what comes out after so many stages.", min=1)]
-Report = Annotated[Path | None, option("--out", "-o", help="Also write the whole result to this JSON file.")]
 Data = Annotated[str, typer.Argument(help="The training set: emoji:FOLDER, shapes, a folder, ...", show_default=False)]
 
 
@@ -36,6 +30,24 @@ class Against(StrEnum):
     views = "views"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What every measure takes."""
+
+    seed: Annotated[int, option("--seed", "-s", help="Of the drawings; picture k has number k under it.")] = 0
+    steps: Annotated[str | None, option("--steps", help="Of the first stage, instead of the model's own.")] = None
+    guidance: Annotated[float | None, option("--guidance", "--cfg", help="Of the first stage, instead of the model's own.")] = (
+        None
+    )
+    sampler: Annotated[str | None, option("--sampler", help="Of the first stage, instead of the model's own.")] = None
+    batch: Annotated[int, option("--batch", help="Pictures drawn at a time.", min=1)] = 25
+    stages: Annotated[int | None, option("--stages", help="Judge what comes out after so many stages.", min=1)] = None
+    settings: Settings = None
+    device: Device = "auto"
+    dtype: Precision = Dtype.auto
+    out: Annotated[Path | None, option("--out", "-o", help="Also write the whole result to this JSON file.")] = None
+
+
 @app.command("shapes")
 @verb
 def shapes(
@@ -43,28 +55,18 @@ def shapes(
     *,
     model: Model = "glide-shapes",
     n: Annotated[int, option("-n", help="How many unseen captions.", min=1)] = 500,
-    seed: Seed = 0,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    sampler: Sampler = None,
-    batch: Batch = 25,
-    stages: Stages = None,
-    settings: Settings = None,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
-    out: Report = None,
+    asked: Asked,
 ) -> None:
     """Scene accuracy: captions of shapes never trained on are drawn, and each picture is read back exactly."""
     from limner.evaluation import shapes as measure
 
-    system = _loaded(model, device, dtype, settings)
-    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
         found = measure.evaluate(system, wishes, n=n, progress=lambda done, of: tell("shapes", done, of))
     lines = [f"scene accuracy {found.accuracy}"]
     lines += [f"  {count} shape{'s' if count > 1 else ''}: {share}" for count, share in found.by_shapes.items()]
     lines += [f"  wrong first: {name} {count}" for name, count in found.failures.items()]
-    _say(terminal, "\n".join(lines), found, out)
+    _say(terminal, "\n".join(lines), found, asked.out)
 
 
 @app.command("emoji")
@@ -75,16 +77,7 @@ def emoji(
     *,
     model: Model = "glide-emoji",
     n: Annotated[int, option("-n", help="How many pictures of each of the two lists.", min=1)] = 200,
-    seed: Seed = 0,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    sampler: Sampler = None,
-    batch: Batch = 25,
-    stages: Stages = None,
-    settings: Settings = None,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
-    out: Report = None,
+    asked: Asked,
 ) -> None:
     """Concept accuracy: is what was asked for among the five nearest concepts, in styles seen and unseen."""
     from limner.data.emoji import EmojiSource
@@ -97,13 +90,12 @@ def emoji(
     if not isinstance(source, EmojiSource):
         raise DataError(f"{data}: concepts are known of emoji folders only; build one with `limner data build emoji`")
     net = features.efficientnet()
-    system = _loaded(model, device, dtype, settings)
-    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
         found = measure.evaluate(system, source, net, wishes, n=n, progress=tell)
     rows = (("seen", found.seen), ("unseen style", found.unseen_style), ("real, unseen style", found.real_unseen_style))
     lines = [f"{name}: top-1 {named.top_1}, top-5 {named.top_5}" for name, named in rows]
-    _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, out)
+    _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, asked.out)
 
 
 @app.command("frechet")
@@ -117,16 +109,7 @@ def frechet(
     against: Annotated[
         Against, option("--against", help="Real pictures: the held-out split, or training views.")
     ] = Against.held_out,
-    seed: Seed = 0,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    sampler: Sampler = None,
-    batch: Batch = 25,
-    stages: Stages = None,
-    settings: Settings = None,
-    device: Device = "auto",
-    dtype: Precision = Dtype.auto,
-    out: Report = None,
+    asked: Asked,
 ) -> None:
     """The Frechet distance of drawings to real pictures, beside that of other real pictures: figures compare with it only."""
     from limner.data.source import open_source
@@ -134,30 +117,29 @@ def frechet(
     from limner.evaluation import frechet as measure
 
     source, net = open_source(data), features.efficientnet()
-    system = _loaded(model, device, dtype, settings)
-    wishes = _wishes(seed=seed, steps=steps, guidance=guidance, sampler=sampler, batch=batch, stages=stages)
+    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
         found = measure.evaluate(system, source, net, wishes, n=n, against=against.value, progress=tell)
     text = f"distance {found.distance:.3f} of {found.n} drawings to {found.n_real} real pictures ({found.against})"
-    _say(terminal, f"{text}\nfloor {found.floor:.3f} of {found.n_floor} other real pictures", found, out)
+    _say(terminal, f"{text}\nfloor {found.floor:.3f} of {found.n_floor} other real pictures", found, asked.out)
 
 
-def _loaded(model: str, device: str, dtype: Dtype, settings: list[str] | None) -> Glide:
+def _loaded(model: str, asked: Asked) -> Glide:
     from limner.errors import UnsupportedError
     from limner.systems.drawing import load_pipe
     from limner.systems.glide import Glide
 
-    pipe = load_pipe(model, device=device, dtype=dtype.value, settings=settings or ())
+    pipe = load_pipe(model, device=asked.device, dtype=asked.dtype.value, settings=asked.settings or ())
     if not isinstance(pipe.system, Glide):
         raise UnsupportedError(f"{pipe.name}: reads no words, so captions cannot judge what it draws; use a glide model")
     return pipe.system
 
 
-def _wishes(**wished: Any) -> Wishes:
+def _wishes(asked: Asked) -> Wishes:
     from limner.config import parse
     from limner.evaluation.drawing import Wishes
 
-    return parse(Wishes, wished, where="eval")
+    return parse(Wishes, {name: getattr(asked, name) for name in Wishes.model_fields}, where="eval")
 
 
 def _say(terminal: Terminal, text: str, found: Frozen, out: Path | None) -> None:

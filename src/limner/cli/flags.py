@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -75,8 +76,17 @@ def common_names() -> tuple[str, ...]:
 
 
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
-    """The function as a command: with the common flags, given its Terminal first, its failures said and coded."""
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    """The function as a command: with the common flags, given its Terminal first, its failures said and coded.
+
+    A parameter that is a dataclass stands for its fields: a group of flags that several verbs share.
+    """
+    given_by_user = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    groups: dict[str, type[Any]] = {
+        each.name: each.annotation
+        for each in given_by_user
+        if isinstance(each.annotation, type) and dataclasses.is_dataclass(each.annotation)
+    }
+    own = [flag for each in given_by_user for flag in (_flags(groups[each.name]) if each.name in groups else [each])]
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in _COMMON.items()
@@ -87,6 +97,8 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
         *, json: bool, quiet: bool, verbose: bool, no_progress: bool, log_format: LogFormat, debug: bool, **given: Any
     ) -> None:
         terminal = Terminal(json, quiet, verbose, not no_progress, log_format is LogFormat.json, debug)
+        for name, group in groups.items():
+            given[name] = group(**{flag.name: given.pop(flag.name) for flag in dataclasses.fields(group)})
         try:
             with terminal.warnings_said():
                 code = function(terminal, **given)
@@ -105,3 +117,8 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     )
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _flags(group: type[Any]) -> list[inspect.Parameter]:
+    """The fields of a group of flags as keyword parameters. Units: every field has a default."""
+    return list(inspect.signature(group, eval_str=True).parameters.values())
