@@ -14,7 +14,6 @@ from limner.config import TextSettings
 from limner.errors import ShapeError
 from limner.networks.layers import ACTIVATIONS, Activation, LayerNorm, attend, join_heads, split_heads
 
-
 # Words and places must not drown in what the first block adds: with CLIP's 0.02 and 0.01 small text towers stayed blind to
 # word order for as long as they were watched.
 _SPREAD = 0.5
