@@ -1,0 +1,1 @@
+"""The studio: draw, edit and compare in a browser, on the same application as the server."""
