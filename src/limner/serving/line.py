@@ -42,7 +42,7 @@ class Task(NamedTuple):
     """One picture to make."""
 
     job: Waiting
-    index: int
+    number: int  # under the job's seed, from 0
 
 
 class Line:

@@ -1,140 +1,146 @@
-"""From tasks to pictures: one batch drawn with a model, told step by step. Knows nothing of queues or tables."""
+"""The thread that draws: takes a batch from the queue, draws it, tells the queue of every step and picture."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from limner.errors import ConfigError, InputError, LimnerError, UnsupportedError
+from limner.serving import batches
+from limner.serving.batches import Made, Stepped, Uploads
 from limner.serving.line import Task
-from limner.serving.orders import Order
+from limner.serving.metrics import log
+from limner.serving.orders import Failure
+from limner.serving.store import Picture, new_id
 
 if TYPE_CHECKING:
-    import PIL.Image
-    from torch import Tensor
+    from limner.serving.queue import Queue
 
-    from limner.recipe import Image
-    from limner.systems.base import Progress
-    from limner.systems.drawing import Pipe
+_LOOK = 30.0  # seconds between looks at what may be swept, when nothing is to be drawn
 
 
-class Uploads(NamedTuple):
-    """The pictures a job came with, as files."""
+class Worker:
+    """Draws the pictures of a queue in a thread of its own until it is stopped."""
 
-    picture: bytes = b""
-    mask: bytes = b""
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._stopping = self._abandoning = False
+        self._swept = 0.0  # when, by the monotonic clock
+        self._thread = threading.Thread(target=self._run, name="limner-draws", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it draws, or would."""
+        return self._thread.is_alive() and not self._stopping
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Finish the batch that is being drawn, for so many seconds; then give it up after its next step."""
+        self._stopping = True
+        self._queue.wake()
+        self._thread.join(timeout)
+        self._abandoning = True
+        self._thread.join(max(timeout, 10.0))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            tasks = self._queue.take(_LOOK)
+            if tasks:
+                self._draw(tasks)
+            if time.monotonic() - self._swept > _LOOK:
+                self._swept = time.monotonic()
+                self._queue.store.sweep()
+
+    def _draw(self, tasks: Sequence[Task]) -> None:
+        """Draw a batch. What fails in company is tried alone; what fails alone has failed."""
+        try:
+            self._draw_together(tasks)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one batch must not end the thread)
+            jobs = list({task.job.id: task.job for task in tasks}.values())
+            log("batch failed", level="warning", jobs=[job.id for job in jobs], error=f"{type(error).__name__}: {error}")
+            if len(jobs) == 1:
+                self._queue.failed(jobs[0], failure(error))
+                return
+            for job in jobs:
+                job.alone = True
+            self._queue.put_back(tasks)
+
+    def _draw_together(self, tasks: Sequence[Task]) -> None:
+        queue, order, began = self._queue, tasks[0].job.order, time.monotonic()
+        queue.begun(tasks)
+        queue.metrics.batches.observe(len(tasks))
+        share, stage_began = 0.0, began
+        with (
+            queue.shelf.pipe(order.model) as pipe,
+            contextlib.closing(batches.make(pipe, tasks, self._uploads(tasks))) as items,
+        ):
+            for item in items:
+                if self._abandoning or not any(queue.wanted(task) for task in tasks):
+                    break
+                if isinstance(item, Made):
+                    self._keep(item)
+                    continue
+                self._tell(tasks, share, item)
+                share = item.share
+                if item.step == item.of:
+                    queue.metrics.stage_seconds.labels(order.model, item.stage).observe(time.monotonic() - stage_began)
+                    stage_began = time.monotonic()
+            else:
+                queue.measured(order, (time.monotonic() - began) / len(tasks))
+        if self._abandoning:
+            queue.put_back(tasks)
+
+    def _tell(self, tasks: Sequence[Task], before: float, item: Stepped) -> None:
+        self._queue.progressed(tasks, item.share, {"stage": item.stage, "step": item.step, "of": item.of})
+        for at, task in enumerate(tasks):
+            number = batches.due(before, item.share, task.job.order.previews)
+            if number is not None and self._queue.wanted(task):
+                picture = item.preview[at if len(item.preview) > 1 else 0]
+                self._queue.previewed(task, {"index": task.number, "number": number, "png": batches.preview(picture)})
+
+    def _keep(self, item: Made) -> None:
+        job, made = item.task.job, item.image.recipe
+        keep = job.order.keep
+        row = Picture(
+            id=new_id(),
+            job=job.id,
+            index=item.task.number,
+            client=job.client,
+            verb=made.verb,
+            model=made.model,
+            prompt=made.prompt,
+            negative=made.negative,
+            seed=made.seed,
+            width=made.width,
+            height=made.height,
+            created=time.time(),
+            path="",
+            expires=time.time() + keep if keep else None,
+        )
+        self._queue.made(item.task, row, item.image.to_bytes())
+        self._queue.metrics.pictures.labels(job.order.model).inc()
+
+    def _uploads(self, tasks: Sequence[Task]) -> Uploads:
+        job, store = tasks[0].job, self._queue.store
+        try:
+            return Uploads(*(store.input(name) if name else b"" for name in (job.picture, job.mask)))
+        except OSError as error:
+            raise LimnerError(f"the uploaded picture is gone ({error.strerror}); send it again") from None
 
 
-class Stepped(NamedTuple):
-    """A step of a batch is done."""
-
-    stage: str
-    step: int  # of the stage, from 1
-    of: int
-    share: float  # of the whole batch, 0 to 1
-    preview: Tensor  # [B 3 H W] in [-1, 1], one for each task
-
-
-class Made(NamedTuple):
-    """A picture is finished."""
-
-    task: Task
-    image: Image
-
-
-def make(pipe: Pipe, tasks: Sequence[Task], uploads: Uploads) -> Iterator[Stepped | Made]:
-    """Draw the pictures of some tasks, which must be company (`Waiting.company`). Whoever stops asking has cancelled.
-
-    Raises: LimnerError for what cannot be drawn.
-    """
-    order = tasks[0].job.order
-    stream = _painted(pipe, tasks, uploads)
-    total = sum(_counts(pipe, order))
-    made = steps = 0
-    from limner.recipe import Image
-
-    for item in stream:
-        if isinstance(item, Image):
-            yield Made(tasks[made], sized(item, tasks[made].job.order))
-            made += 1
-        else:
-            steps += 1
-            yield Stepped(item.stage, item.step, item.of, min(1.0, steps / total), item.preview)
-
-
-def sized(image: Image, order: Order) -> Image:
-    """A picture in the size that was ordered: cut to its shape around the centre, then resampled (Lanczos), and said so."""
-    import PIL.Image
-    from PIL import ImageOps
-
-    width, height = image.picture.size
-    size = order.width or width, order.height or height
-    if size == (width, height):
-        return image
-    fitted = ImageOps.fit(image.picture, size, PIL.Image.Resampling.LANCZOS)
-    extra = {**image.recipe.extra, "resampled": {"from": [width, height], "filter": "lanczos"}}
-    recipe = image.recipe.model_copy(update={"width": size[0], "height": size[1], "extra": extra})
-    return type(image)(fitted, recipe)
-
-
-def png(picture: PIL.Image.Image) -> str:
-    """A picture as the base64 of a PNG."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def previewed(before: float, now: float, wanted: int) -> int | None:
-    """The number of the preview that is due after this step, if one is: they lie evenly on the way."""
-    due = [number for number in range(wanted) if before < (number + 1) / (wanted + 1) <= now]
-    return due[-1] if due else None
-
-
-def _painted(pipe: Pipe, tasks: Sequence[Task], uploads: Uploads) -> Iterator[Progress | Image]:
-    from limner.systems import drawing, edits
-
-    order = tasks[0].job.order
-    requests = [drawing.request(task.job.order.prompt, **_wishes(task)) for task in tasks]
-    match order.verb:
-        case "draw":
-            for request in requests:
-                yield from pipe.draw(request)
-        case "edit":
-            for task in tasks:
-                strength = 1.0 if order.strength is None else order.strength
-                yield from edits.edit(
-                    pipe, uploads.picture, order.prompt, uploads.mask, soft=order.soft, strength=strength, **_wishes(task)
-                )
-        case "sketch":
-            for task in tasks:
-                strength = 0.6 if order.strength is None else order.strength
-                yield from edits.sketch(pipe, uploads.picture, order.prompt, strength=strength, **_wishes(task))
-        case "outpaint":
-            margins = order.margins or (0, 0, 0, 0)
-            for task in tasks:
-                yield from edits.outpaint(pipe, uploads.picture, order.prompt, margins, soft=order.soft, **_wishes(task))
-        case "upscale":
-            for task in tasks:
-                yield from edits.upscale(pipe, uploads.picture, order.prompt, **_wishes(task))
-
-
-def _wishes(task: Task) -> Any:
-    order = task.job.order
-    return {
-        "negative": order.negative,
-        "seed": order.seed,
-        "steps": order.steps,
-        "guidance": order.guidance,
-        "sampler": order.sampler,
-        "first": task.index,
-        "n": 1,
-    }
-
-
-def _counts(pipe: Pipe, order: Order) -> list[int]:
-    from limner.systems import base, drawing
-
-    asked = drawing.request(order.prompt, steps=order.steps, guidance=order.guidance, sampler=order.sampler)
-    stages = pipe.system.stages[-1:] if order.verb == "upscale" else pipe.system.stages
-    return [base.count_steps(stage, stage.sampling(asked)) for stage in stages]
+def failure(error: Exception) -> Failure:
+    """What a client is told of an error: the message of limner's own, nothing of others."""
+    match error:
+        case InputError() | ConfigError() | UnsupportedError():
+            return Failure(message=str(error), code="invalid_value", kind="invalid_request_error")
+        case LimnerError():
+            return Failure(message=str(error), code="drawing_failed", kind="server_error")
+    return Failure(
+        message="the picture could not be drawn; the server's log says why", code="drawing_failed", kind="server_error"
+    )

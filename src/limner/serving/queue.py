@@ -1,0 +1,322 @@
+"""The queue: takes orders, has them drawn a batch at a time, tells how they stand, and loses none.
+
+A job is on the disk before its id is given out. What was queued or being drawn when the process died is queued again at the
+next start, and only the pictures that were not finished are drawn. Who is next is `line.py`, how a batch is drawn
+`worker.py`, what survives `store.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from limner.serving import worker
+from limner.serving.checks import checked
+from limner.serving.line import Line, Speed, Task, Waiting
+from limner.serving.metrics import Metrics, log
+from limner.serving.orders import ENDS, Event, Failure, Full, Order, State, Status
+from limner.serving.shelf import Shelf
+from limner.serving.store import Job, Picture, Store, new_id
+
+MOST_ATTEMPTS = 3  # times a job may be begun by a server that then dies
+_RETRY_AT_MOST = 120.0  # seconds; clients of the API give up on longer waits
+
+
+class Queue:
+    """The jobs of one process. Safe to use from several threads; `events` also from event loops."""
+
+    def __init__(self, store: Store, shelf: Shelf, *, bound: int = 200, batch: int = 8, metrics: Metrics | None = None) -> None:
+        """`bound` is how many jobs may wait; `batch` how many pictures are drawn at a time."""
+        self.store = store
+        self.shelf = shelf
+        self.bound = bound
+        self.batch = batch
+        self.metrics = metrics or Metrics()
+        self._line = Line()
+        self._jobs: dict[str, Waiting] = {}  # all that are not finished
+        self._news: dict[str, Event] = {}  # the last progress of jobs being drawn
+        self._speed = Speed()
+        self._changed = threading.Condition(threading.RLock())
+        self._listeners: dict[str, set[_Listener]] = {}
+        self._worker: worker.Worker | None = None
+
+    def submit(self, order: Order, *, client: str, picture: bytes | None = None, mask: bytes | None = None) -> str:
+        """Accept an order; the id of its job.
+
+        Raises: Full when too many wait; LimnerError for an order that the model cannot fulfil.
+        """
+        order = checked(order, self.shelf, picture=picture, mask=mask)
+        if order.seed is None:
+            order = order.model_copy(update={"seed": secrets.randbelow(2**32)})
+        with self._changed:
+            self._check_room(order)
+            job = Waiting(new_id(), client, order, deque(range(order.n)))
+            self._jobs[job.id] = job  # holds its place while the disk is written to
+        try:
+            row = self.store.add(job.id, order, client=client, picture=picture, mask=mask)
+        except BaseException:
+            with self._changed:
+                del self._jobs[job.id]
+            raise
+        with self._changed:
+            job.picture, job.mask = row.picture, row.mask
+            if job.id in self._jobs:  # it may have been cancelled at once
+                self._line.add(job)
+                self._changed.notify_all()
+        self.metrics.accepted.labels(order.model, order.verb).inc()
+        log("accepted", job=job.id, client=client, model=order.model, verb=order.verb, n=order.n)
+        return job.id
+
+    def cancel(self, job: str) -> bool:
+        """Stop a job; its finished pictures stay. False when it had ended, or never was."""
+        with self._changed:
+            waiting = self._jobs.get(job)
+            if waiting is not None:
+                self._line.remove(waiting)
+        return waiting is not None and self._end(job, "cancelled")
+
+    def status(self, job: str) -> Status | None:
+        """How a job stands; None when there is none."""
+        row = self.store.job(job)
+        return None if row is None else self._status(row)
+
+    def list(self, *, client: str | None = None, states: Sequence[State] = (), limit: int = 100) -> list[Status]:
+        """How jobs stand, the newest first."""
+        return [self._status(row) for row in self.store.jobs(client=client, states=states, limit=limit)]
+
+    def picture(self, id: str) -> Path | None:
+        """The file of a finished picture: a PNG with its recipe inside; None when there is none, or none any more."""
+        return self.store.picture(id)
+
+    async def events(self, job: str, after: int = 0) -> AsyncIterator[Event]:
+        """What happened to a job after the event of this number, then what happens, until it ends; nothing for no job."""
+        listener = _Listener(asyncio.get_running_loop())
+        with self._changed:
+            self._listeners.setdefault(job, set()).add(listener)
+        news: Event | None = None
+        try:
+            while True:
+                listener.woken.clear()
+                running = job in self._jobs
+                for event in await asyncio.to_thread(self.store.events, job, after):
+                    after = event.number
+                    yield event
+                    if event.last:
+                        return
+                latest = self._news.get(job)
+                if latest is not None and latest is not news:
+                    news = latest
+                    yield latest
+                if not running:
+                    return
+                await listener.woken.wait()
+        finally:
+            with self._changed:
+                self._listeners[job].discard(listener)
+                if not self._listeners[job]:
+                    del self._listeners[job]
+
+    def start(self) -> None:
+        """Take up what was left unfinished, and begin to draw."""
+        self.store.sweep_leftovers()
+        for row in self.store.unfinished():
+            self._resume(row)
+        self._worker = worker.Worker(self)
+        self._worker.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Draw what has been begun, for so many seconds at most; the rest is taken up at the next start."""
+        running, self._worker = self._worker, None
+        if running is not None:
+            running.stop(timeout)
+        with self._changed:
+            self._jobs.clear()
+            self._line = Line()
+            for listener in [each for group in self._listeners.values() for each in group]:
+                listener.wake()
+
+    @property
+    def ready(self) -> bool:
+        """Whether orders are taken and drawn."""
+        return self._worker is not None and self._worker.alive
+
+    def __len__(self) -> int:
+        """Jobs that wait."""
+        return len(self._line)
+
+    # What the worker asks for and tells.
+
+    def take(self, seconds: float) -> Sequence[Task]:
+        """The next pictures to draw together; none when nothing came for so long."""
+        with self._changed:
+            if not len(self._line):
+                self._changed.wait(seconds)
+            return self._line.take(self.batch)
+
+    def wake(self) -> None:
+        """Let whoever waits in `take` look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wanted(self, task: Task) -> bool:
+        """Whether a picture is still waited for."""
+        return task.job.id in self._jobs
+
+    def begun(self, tasks: Sequence[Task]) -> None:
+        """A batch is being drawn."""
+        with self._changed:
+            for job, number in tasks:
+                job.drawing[number] = 0.0
+        self.store.begin(list({task.job.id for task in tasks}))
+        self._wake({task.job.id for task in tasks})
+
+    def progressed(self, tasks: Sequence[Task], share: float, facts: dict[str, Any]) -> None:
+        """A batch has come so far. Units: share 0 to 1."""
+        with self._changed:
+            jobs = {job.id: job for job, _ in tasks if job.id in self._jobs}
+            for job, number in tasks:
+                if number in job.drawing:
+                    job.drawing[number] = share
+            for job in jobs.values():
+                eta = self._eta(job)
+                told = {**facts, "eta_s": eta, "progress": round(_share(job), 4)}
+                before = self._news.get(job.id)
+                self._news[job.id] = Event(before.number if before else 0, "progress", told)
+        self._wake(set(jobs))
+
+    def previewed(self, task: Task, facts: dict[str, Any]) -> None:
+        """A partial picture is there."""
+        if self.wanted(task):
+            self.store.tell(task.job.id, "preview", facts)
+            self._wake({task.job.id})
+
+    def made(self, task: Task, picture: Picture, data: bytes) -> None:
+        """A picture is finished: keep it, and end its job when it was the last."""
+        job = task.job
+        kept = self.wanted(task) and self.store.put(picture, data)
+        with self._changed:
+            job.drawing.pop(task.number, None)
+            over = kept and not job.left and not job.drawing
+            if over:
+                self._forget(job.id)
+        if over:
+            self.metrics.finished.labels("done").inc()
+            log("done", job=job.id, client=job.client, pictures=job.order.n)
+        self._wake({job.id})
+
+    def failed(self, job: Waiting, failure: Failure) -> None:
+        """A job cannot be drawn."""
+        self._end(job.id, "failed", failure)
+
+    def put_back(self, tasks: Sequence[Task]) -> None:
+        """Pictures that were begun wait again, first in line."""
+        with self._changed:
+            for job, number in reversed(tasks):
+                if job.drawing.pop(number, None) is not None and job.id in self._jobs:
+                    job.left.appendleft(number)
+                    self._line.put_back(job)
+
+    def measured(self, order: Order, seconds: float) -> None:
+        """A picture of such an order took so long."""
+        with self._changed:
+            self._speed.note(order, seconds)
+
+    # Within.
+
+    def _check_room(self, order: Order) -> None:
+        waiting = len(self._line)
+        if waiting >= self.bound:
+            jobs = [job for job in self._jobs.values() if job.drawing]
+            soonest = min((self._eta(job) for job in jobs), default=self._speed.of(order))
+            raise Full(waiting, min(max(soonest, 1.0), _RETRY_AT_MOST))
+
+    def _resume(self, row: Job) -> None:
+        """Put an unfinished job of the store into the line, without the pictures it has."""
+        order = Order.model_validate(row.order)
+        have = {picture.index for picture in self.store.drawn(row.id)}
+        left = deque(index for index in range(order.n) if index not in have)
+        job = self._jobs[row.id] = Waiting(row.id, row.client, order, left, row.picture, row.mask)
+        if row.attempts >= MOST_ATTEMPTS:
+            message = f"the server stopped {row.attempts} times while it drew this, so it is not tried again"
+            self.failed(job, Failure(message=message, code="drawing_failed", kind="server_error"))
+            return
+        self.store.again(row.id)
+        self._line.add(job)
+        log("resumed", job=row.id, client=row.client, left=len(left))
+
+    def _end(self, job: str, state: State, failure: Failure | None = None) -> bool:
+        with self._changed:
+            self._forget(job)
+        ended = self.store.finish(job, state, failure)
+        if ended:
+            self.metrics.finished.labels(state).inc()
+            log(state, job=job, error=None if failure is None else failure.message)
+        self._wake({job})
+        return ended
+
+    def _forget(self, job: str) -> None:
+        waiting = self._jobs.pop(job, None)
+        self._news.pop(job, None)
+        if waiting is not None:
+            self._line.remove(waiting)
+
+    def _status(self, row: Job) -> Status:
+        with self._changed:
+            job = self._jobs.get(row.id)
+            waiting = job is not None and not job.drawing
+            position = self._line.ahead(job)[0] if job is not None and waiting else None
+            progress = _share(job) if job is not None else float(row.state == "done")
+            eta = self._eta(job) if job is not None else None
+        return Status(
+            id=row.id,
+            state=row.state,
+            order=Order.model_validate(row.order),
+            client=row.client,
+            position=position if row.state not in ENDS else None,
+            progress=progress,
+            eta_s=eta if row.state not in ENDS else None,
+            created=row.created,
+            started=row.started,
+            finished=row.finished,
+            pictures=tuple(picture.id for picture in self.store.drawn(row.id)),
+            error=None if row.error is None else Failure.model_validate(row.error),
+        )
+
+    def _eta(self, job: Waiting) -> float:
+        """Seconds until a job is done, as far as can be told: what is before it, at the speed measured."""
+        rest = sum(1 - share for share in job.drawing.values())
+        if job.left:
+            rest += self._line.ahead(job)[1]
+            rest += sum(1 - share for each in self._jobs.values() if each is not job for share in each.drawing.values())
+        return round(rest * self._speed.of(job.order), 1)
+
+    def _wake(self, jobs: set[str]) -> None:
+        with self._changed:
+            for job in jobs:
+                for listener in self._listeners.get(job, ()):
+                    listener.wake()
+
+
+class _Listener:
+    """Somebody on an event loop who waits for news of a job."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """From any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.woken.set)
+
+
+def _share(job: Waiting) -> float:
+    """How much of a job is done, 0 to 1."""
+    n = job.order.n
+    finished = n - len(job.left) - len(job.drawing)
+    return min(1.0, (finished + sum(job.drawing.values())) / n)
