@@ -129,7 +129,7 @@ def models_root() -> Path:
 
 
 def _verbs(settings: SystemSettings) -> tuple[str, ...]:
-    editing = _VERBS_OF_INPAINTING if settings.stages and all(stage.network.inpaint for stage in settings.stages) else ()
+    editing = _VERBS_OF_INPAINTING if settings.stages and settings.stages[0].network.inpaint else ()
     return (*_VERBS.get(settings.system, ()), *editing)
 
 

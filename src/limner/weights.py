@@ -14,7 +14,7 @@ import re
 import shutil
 import struct
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,6 +144,19 @@ def load_state(
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
     module.load_state_dict(state, strict=True, assign=any(value.is_meta for value in want.values()))
+
+
+def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a weights file, one at a time, as they are stored.
+
+    Raises: CheckpointError for a file that cannot be read.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 (not a dict)
+                yield key, file.get_tensor(key)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
 
 
 def sha256(path: Path) -> str:

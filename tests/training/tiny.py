@@ -46,8 +46,8 @@ class Stripes:
         return [self.view(k, side, 2**31) for k in range(3)]
 
 
-def preset(*, dropout: float = 0.0, diffusion: dict[str, Any] | None = None, **recipe: Any) -> Preset:
-    """The tiny cascade; keywords change the recipe of both stages."""
+def preset(*, dropout: float = 0.0, diffusion: dict[str, Any] | None = None, inpaint: bool = False, **recipe: Any) -> Preset:
+    """The tiny cascade, or the one that inpaints; keywords change the recipe of both stages."""
     process = DiffusionSettings(**{"target": "v", "variance": "fixed_small", "levels": 100, **(diffusion or {})})
     ranged = process.variance in ("learned", "learned_range")
     sampling = SamplingSettings(sampler="ddim", steps="2", guidance=2.0)
@@ -60,12 +60,13 @@ def preset(*, dropout: float = 0.0, diffusion: dict[str, Any] | None = None, **r
         "groups": 4,
         "ranged": ranged,
         "dropout": dropout,
+        "inpaint": inpaint,
     }
     base = UNetSettings(side=8, attention=(2,), text=text, **small)
     upsampler = UNetSettings(side=32, attention=(), patch=2, low_res=True, **small)
     figures = {
         "data": "stripes", "batch": 4, "steps": 12, "warmup": 2, "save_every": 4, "bf16": False, "ema": (0.9, 0.99),
-        "prompts": ("red stripes", "blue stripes"), "sample_every": 0, **recipe,
+        "prompts": ("red stripes", "blue stripes"), "sample_every": 0, "erase": {} if inpaint else None, **recipe,
     }  # fmt: skip
     crop = figures.pop("crop", 16)
     return Preset(

@@ -19,6 +19,7 @@ from limner.config.preset_files import load_preset, presets
 from limner.config.settings import Frozen, dump, overridden, parse
 from limner.config.systems import (
     DiffusionSettings,
+    EraseSettings,
     PartSettings,
     Preset,
     SamplerName,
@@ -39,6 +40,7 @@ __all__ = [
     "DiffusionSettings",
     "DiscreteDecoderSettings",
     "DiscreteEncoderSettings",
+    "EraseSettings",
     "Frozen",
     "LatentVAESettings",
     "NetworkSettings",

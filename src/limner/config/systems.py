@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limner.config.networks import NetworkSettings, UNetSettings
 from limner.config.settings import Frozen
@@ -79,10 +80,39 @@ class SystemSettings(Frozen):
         return {**stages, **{part.name: part.network for part in self.parts}}
 
 
+class EraseSettings(Frozen):
+    """What is erased from a picture while a network learns to inpaint (GLIDE section 4.3).
+
+    The first five are shares of the views and add up to 1; sizes are (least, most) in sides of the picture.
+    """
+
+    boxes: float = Field(0.25, ge=0, le=1)  # one to three rectangles
+    strokes: float = Field(0.15, ge=0, le=1)  # one to three lines of a thick brush
+    objects: float = Field(0.35, ge=0, le=1)  # a thing that lies on a plain ground, or its box; a blob where there is none
+    everything: float = Field(0.2, ge=0, le=1)  # the generator's own task
+    nothing: float = Field(0.05, ge=0, le=1)
+    box: tuple[float, float] = (0.15, 0.75)  # sides of a rectangle
+    brush: tuple[float, float] = (0.06, 0.25)  # thickness of a line
+    margin: tuple[float, float] = (0.03, 0.12)  # how much wider than the thing its region is, on every side
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.boxes + self.strokes + self.objects + self.everything + self.nothing
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            raise ValueError(
+                f"the shares boxes, strokes, objects, everything and nothing must add up to 1; they make {total:g}"
+            )
+        for name, (least, most) in (("box", self.box), ("brush", self.brush), ("margin", self.margin)):
+            if not 0 < least <= most <= 1:
+                raise ValueError(f"{name} must be two sizes with 0 < least <= most <= 1; got {least:g} and {most:g}")
+        return self
+
+
 class TrainSettings(Frozen):
     """How one stage is trained; the stage is named, the rest are figures of the recipe."""
 
     stage: str
+    start: str = ""  # the model (a name or a folder) or the run to begin from; "" = fresh weights
     data: str = ""  # a data source: "shapes", a built folder, a folder of pictures, a manifest, shards
     batch: int = Field(32, ge=1)  # views a step, over all ranks and accumulations
     accumulate: int = Field(1, ge=1)  # micro-batches a step and rank
@@ -102,6 +132,7 @@ class TrainSettings(Frozen):
     drop_captions: float = Field(0.1, ge=0, le=1)
     drop_low_res_blur: float = Field(0.5, ge=0, le=1)  # share of views whose low-res condition is not blurred
     crop: int | None = None  # upsamplers: train on random crops of this many pixels of the target
+    erase: EraseSettings | None = None  # networks that inpaint: which regions they are not shown
     bf16: bool = True  # autocast; norms, softmax and loss stay float32
     seed: int = 0
     save_every: int = Field(500, ge=1)  # steps

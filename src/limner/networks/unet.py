@@ -252,10 +252,21 @@ def text_width(settings: UNetSettings) -> int | None:
     return settings.words if settings.text is None else settings.text.width
 
 
+def inputs(settings: UNetSettings) -> dict[str, int]:
+    """What the stem gets, in order, and the channels of each before `patch`: the noisy picture and its pictorial conditions."""
+    parts = {"x": settings.channels}
+    if settings.inpaint:
+        parts |= {"image": settings.channels, "known": 1}
+    if settings.low_res:
+        parts["low_res"] = settings.channels
+    if settings.latent:
+        parts["latent"] = settings.latent
+    return parts
+
+
 def input_channels(settings: UNetSettings) -> int:
-    """Channels of the noisy picture and its pictorial conditions, before `patch`."""
-    extra = settings.channels + 1 if settings.inpaint else 0
-    return settings.channels * (2 if settings.low_res else 1) + extra + settings.latent
+    """Channels of all inputs of the stem, before `patch`."""
+    return sum(inputs(settings).values())
 
 
 def output_channels(settings: UNetSettings) -> int:

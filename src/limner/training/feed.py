@@ -24,6 +24,7 @@ from limner.config import StageSettings, TrainSettings
 from limner.data.source import Source
 from limner.errors import ConfigError
 from limner.tokens import Tokenizer, Tokens
+from limner.training import erasing
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ T = TypeVar("T")
 LEVEL, DROP, BLUR, SIGMA, TOP, LEFT = range(6)
 CHANCES = 8
 _DOMAIN = 0x7261696E  # keeps training's draws apart from sampling's
+_ERASING = 0x6572617A  # and what is erased apart from both, so that levels and noise are those of a run that erases nothing
 
 
 class Batch(NamedTuple):
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
     chances: Tensor  # [B CHANCES] float64
     tokens: Tokens | None  # ids and mask [B L]; a dropped caption is the empty prompt
     low: Tensor | None  # [B 3 s s] uint8, the smaller picture of an upsampler
+    known: Tensor | None = None  # [B 1 S S] uint8, for networks that inpaint: 1 where they are shown the picture
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def plan(
 ) -> Plan:
     """Check that the recipe can be dealt out, and hold what reading needs.
 
-    Raises: ConfigError when the batch cannot be split evenly, or the crop does not fit the picture.
+    Raises: ConfigError when the batch cannot be split evenly, the crop does not fit the picture, or it is not said what is
+        erased for a network that inpaints.
     """
     if recipe.batch % (recipe.accumulate * ranks):
         raise ConfigError(
@@ -76,6 +80,9 @@ def plan(
     net = stage.network
     if net.text is not None and tokenizer is None:
         raise ConfigError(f"stage {stage.name!r} reads text and has no tokenizer")
+    if net.inpaint != (recipe.erase is not None):
+        needs = "inpaints: say with training.erase what it is not shown" if net.inpaint else "does not inpaint: leave it out"
+        raise ConfigError(f"training.erase: the network of stage {stage.name!r} {needs}")
     if net.low_res:
         if stage.low_side is None or net.side % stage.low_side:
             raise ConfigError(f"stage {stage.name!r}: low_side must divide side {net.side}; got {stage.low_side}")
@@ -99,7 +106,7 @@ def read(plan: Plan, number: int) -> Batch:
     pictures = np.empty((plan.size, side, side, 3), dtype=np.uint8)
     eps = np.empty((plan.size, side, side, net.channels), dtype=np.float32)
     chances = np.empty((plan.size, CHANCES), dtype=np.float64)
-    lows, captions = [], []
+    lows, captions, known = [], [], []
     for i in range(plan.size):
         rng = draws(recipe.seed, first + i)
         rng.random(out=chances[i])
@@ -110,6 +117,8 @@ def read(plan: Plan, number: int) -> Batch:
             factor = net.side // plan.stage.low_side
             picture = cut(picture, side, factor, chances[i])
             lows.append(smaller(picture, factor))
+        if recipe.erase is not None:
+            known.append(~erasing.region(picture, recipe.erase, draws(recipe.seed, first + i, _ERASING))[..., None])
         pictures[i] = picture
         captions.append("" if chances[i, DROP] < recipe.drop_captions else view.caption)
     return Batch(
@@ -119,12 +128,13 @@ def read(plan: Plan, number: int) -> Batch:
         torch.from_numpy(chances),
         _tokens(plan, captions),
         _planes(np.stack(lows)) if lows else None,
+        _planes(np.stack(known).astype(np.uint8)) if known else None,
     )
 
 
-def draws(seed: int, view: int) -> np.random.Generator:
-    """The generator of one view's chances: counter-based, a pure function of (seed, view)."""
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, _DOMAIN], counter=[0, 0, view, 0]))
+def draws(seed: int, view: int, domain: int = _DOMAIN) -> np.random.Generator:
+    """The generator of one view's chances: counter-based, a pure function of (seed, view, domain)."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, domain], counter=[0, 0, view, 0]))
 
 
 def cut(picture: NDArray[np.uint8], side: int, factor: int, chances: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -197,8 +207,8 @@ def ahead(make: Callable[[int], T], numbers: range, depth: int = 3) -> Generator
 def _pinned(plan: Plan, number: int) -> Batch:
     batch = read(plan, number)
     tokens = None if batch.tokens is None else Tokens(*(t.pin_memory() for t in batch.tokens))
-    low = None if batch.low is None else batch.low.pin_memory()
-    return Batch(batch.first, batch.picture.pin_memory(), batch.eps.pin_memory(), batch.chances, tokens, low)
+    low, known = (None if part is None else part.pin_memory() for part in (batch.low, batch.known))
+    return Batch(batch.first, batch.picture.pin_memory(), batch.eps.pin_memory(), batch.chances, tokens, low, known)
 
 
 def _planes(pixels: NDArray[np.generic]) -> Tensor:

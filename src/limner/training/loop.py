@@ -26,9 +26,10 @@ from limner.diffusion import importance, schedules
 from limner.diffusion.importance import LevelSampler
 from limner.errors import CheckpointError, TrainingError
 from limner.networks.unet import UNet
-from limner.training import checkpoints, distributed, feed, guard, objectives, optimising
+from limner.training import checkpoints, distributed, feed, guard, objectives, optimising, starting
 from limner.training.distributed import Ranks
 from limner.training.feed import LEVEL, Batch, Plan
+from limner.training.starting import Start
 
 QUARTILES = 4
 Stop = Literal["", "interrupted", "late"]
@@ -79,11 +80,18 @@ class Wishes:
     late: threading.Event = field(default_factory=threading.Event)
 
 
-def build(stage: StageSettings, recipe: TrainSettings, plan: Plan, ranks: Ranks, folder: Path) -> Run:
-    """A run at step 0, its weights drawn from the recipe's seed, alike on all ranks."""
+def build(
+    stage: StageSettings, recipe: TrainSettings, plan: Plan, ranks: Ranks, folder: Path, *, start: Start | None = None
+) -> Run:
+    """A run at step 0, its weights drawn from the recipe's seed or those of `start`, alike on all ranks.
+
+    Raises: CheckpointError when the start's weights are damaged.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = UNet(stage.network)
+    if start is not None:
+        starting.fill(network, start)
     network.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     network.train()
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]

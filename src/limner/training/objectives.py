@@ -37,14 +37,20 @@ class Text(Protocol):
 
 
 def conditions(batch: Batch, recipe: TrainSettings, device: torch.device) -> dict[str, Tensor]:
-    """What the network is told besides the text: for upsamplers the smaller picture, blurred in a share of the views."""
-    if batch.low is None:
-        return {}
-    low = to_unit(batch.low, device)
-    low_sigma, high_sigma = BLUR_SIGMA
-    sigma = low_sigma + (high_sigma - low_sigma) * batch.chances[:, SIGMA]
-    sigma = torch.where(batch.chances[:, BLUR] < recipe.drop_low_res_blur, 0.0, sigma)  # 0 = not blurred
-    return {"low_res": blurred(low, sigma.float().to(device))}
+    """What the network is told besides the text.
+
+    Upsamplers get the smaller picture, whole, blurred in a share of the views; networks that inpaint get the picture itself and
+    which of its pixels they may see: they hide the others themselves, so that training and sampling cannot differ in it.
+    """
+    cond = {}
+    if batch.low is not None:
+        low_sigma, high_sigma = BLUR_SIGMA
+        sigma = low_sigma + (high_sigma - low_sigma) * batch.chances[:, SIGMA]
+        sigma = torch.where(batch.chances[:, BLUR] < recipe.drop_low_res_blur, 0.0, sigma)  # 0 = not blurred
+        cond["low_res"] = blurred(to_unit(batch.low, device), sigma.float().to(device))
+    if batch.known is not None:
+        cond |= {"image": to_unit(batch.picture, device), "known": batch.known.to(device, non_blocking=True).float()}
+    return cond
 
 
 def terms(

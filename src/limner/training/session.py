@@ -6,6 +6,7 @@ A run may take many sessions; each goes on exactly where the last checkpoint was
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,10 +18,11 @@ from limner.config import Preset, StageSettings, TrainSettings
 from limner.data.source import Source, open_source
 from limner.errors import ConfigError, TrainingError
 from limner.tokens import Tokenizer
-from limner.training import checkpoints, distributed, exporting, feed, loop, samples
+from limner.training import checkpoints, distributed, exporting, feed, loop, samples, starting
 from limner.training.distributed import Ranks
 from limner.training.log import Line, Log, peak_memory_mb
 from limner.training.loop import QUARTILES, Report, Run
+from limner.training.starting import Start
 
 LOGGED = 10  # steps a log line
 
@@ -53,14 +55,14 @@ def train(
         torch.set_num_threads(threads)
     try:
         with _locked(out, ranks):
-            saved = _begin(preset, stage, out, ranks, resume=resume, changed=frozenset(changed))
+            saved, start = _begin(preset, stage, out, ranks, resume=resume, changed=frozenset(changed))
             source = open_source(recipe.data) if data is None else open_source(data) if isinstance(data, str) else data
-            tokenizer = _tokenizer(settings, source, out, ranks)
+            tokenizer = _tokenizer(settings, source, out, ranks, start)
             plan = feed.plan(source, settings, recipe, tokenizer, rank=ranks.rank, ranks=ranks.size)
-            run = loop.build(settings, recipe, plan, ranks, out)
+            run = loop.build(settings, recipe, plan, ranks, out, start=start)
             if saved is not None:
                 loop.restore(run, saved)
-            _note_hardware(run, saved)
+            _note_facts(run, saved, start)
             distributed.wait(ranks)
             return _session(run, max_minutes=max_minutes, workers=workers, logged=logged)
     finally:
@@ -122,8 +124,8 @@ def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int) 
 
 def _begin(
     preset: Preset, stage: str, out: Path, ranks: Ranks, *, resume: bool, changed: frozenset[str]
-) -> checkpoints.Saved | None:
-    """The checkpoint to go on from; None for a new run, whose preset is written down."""
+) -> tuple[checkpoints.Saved | None, Start | None]:
+    """The checkpoint to go on from; for a new run, whose preset is written down, None and what its recipe starts from."""
     exists = (out / "preset.json").is_file()
     distributed.wait(ranks)  # all have looked before the first writes
     saved = checkpoints.newest(out) if exists else None
@@ -131,21 +133,26 @@ def _begin(
         raise TrainingError(f"{out}: holds a run already; choose another folder, or resume it")
     if exists:
         checkpoints.same_run(out, preset, stage, changed)
+    settings, recipe = stage_of(preset, stage)
+    start = starting.find(recipe.start, settings) if recipe.start and saved is None else None
     distributed.wait(ranks)
     if ranks.first:
         checkpoints.begin(out, preset, stage)
-    return saved
+    return saved, start
 
 
-def _tokenizer(stage: StageSettings, source: Source, out: Path, ranks: Ranks) -> Tokenizer | None:
-    """The vocabulary of the stage; one that is a file and is not there yet is trained on the source's captions."""
+def _tokenizer(stage: StageSettings, source: Source, out: Path, ranks: Ranks, start: Start | None) -> Tokenizer | None:
+    """The vocabulary of the stage; where it is a file and not there yet: the start's, or trained on the source's captions."""
     text = stage.network.text
     if text is None:
         return None
     name = text.vocabulary
     if name not in ("gpt2", "clip") and ranks.first and not (out / name).is_file():
         partial = out / f".{name}.partial"
-        tokens.train(source.captions(), text.rows, partial)
+        if start is not None and start.vocabulary is not None:
+            shutil.copyfile(start.vocabulary, partial)
+        else:
+            tokens.train(source.captions(), text.rows, partial)
         partial.replace(out / name)
     distributed.wait(ranks)
     tokenizer = tokens.load(name, out)
@@ -189,17 +196,23 @@ def _line(run: Run, reports: Sequence[Report]) -> Line:
     return line
 
 
-def _note_hardware(run: Run, saved: checkpoints.Saved | None) -> None:
-    """Every machine that a run was trained on goes into its checkpoints, and from there onto the card."""
+def _note_facts(run: Run, saved: checkpoints.Saved | None, start: Start | None) -> None:
+    """What a run began from and every machine it was trained on go into its checkpoints, and from there onto the card."""
     here = exporting.machine(run.ranks.device, run.ranks.size)
     known = [] if saved is None else list(saved.facts.get("hardware", []))
     run.facts = {"data": run.plan.source.name, "hardware": [*known, *([] if here in known else [here])]}
+    if start is not None:
+        run.facts["start"] = {"name": start.name, "weights": start.hash}
+    elif saved is not None and "start" in saved.facts:
+        run.facts["start"] = saved.facts["start"]
 
 
 def _opening(run: Run) -> str:
     count = sum(p.numel() for p in run.parameters)
     where = f"{run.ranks.size} ranks on {run.ranks.device.type}" if run.ranks.size > 1 else str(run.ranks.device)
     begun = f"going on after step {run.step}" if run.step else "a new run"
+    if not run.step and run.recipe.start:
+        begun += f" from {run.recipe.start}"
     return f"{begun} of {run.recipe.steps}; {count:,} parameters; {where}; data {run.plan.source.name}"
 
 
