@@ -139,10 +139,8 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             return answer(failed(str(error)))
-        message = (
-            f"{error.detail}: {request.method} {request.url.path[:200]}" if error.status_code in (404, 405) else error.detail
-        )
-        found = ApiError(error.status_code, message, code=_CODES.get(error.status_code), headers=error.headers)
+        where = f": {request.method} {request.url.path[:200]}" if error.status_code in (404, 405) else ""
+        found = ApiError(error.status_code, f"{error.detail}{where}", code=_CODES.get(error.status_code), headers=error.headers)
         return answer(found)
 
     app.add_exception_handler(ApiError, api)

@@ -30,7 +30,7 @@ class ServeSettings(Frozen):
     data: Path = Field(default_factory=data_folder)  # jobs, pictures, keys
     models: tuple[Path, ...] = ()  # checkpoint folders served beside those known by name
     model: str = MODEL  # draws what is asked of dall-e-2, dall-e-3 and gpt-image-1
-    aliases: dict[str, str] = {}  # another model for one of these names
+    aliases: dict[str, str] = Field(default_factory=dict)  # another model for one of these names
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     memory_mb: int = Field(4096, ge=1)  # of loaded models; the least recently used goes
@@ -42,3 +42,6 @@ class ServeSettings(Frozen):
     upload_mb: int = Field(50, ge=1)  # of one uploaded picture; a request carries twice this
     keys_required: bool = False  # False: every key is good
     cors_origins: tuple[str, ...] = ()  # web pages of other origins that may call it
+    allowed_hosts: tuple[str, ...] = ()  # further names it answers to; "*" is any
+    requests_a_minute: int | None = Field(None, ge=1)  # of each key, or of each address without one
+    pictures_a_minute: int | None = Field(None, ge=1)
