@@ -3,6 +3,8 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from limner.serving.keys import KeyFile
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "data")
+def file(tmp_path: Path) -> Iterator[KeyFile]:
+    with closing(KeyFile(tmp_path / "data")) as file:
+        yield file
 
 
 def test_a_new_key_is_found_by_itself_and_by_nothing_else(file: KeyFile) -> None:
@@ -48,8 +51,8 @@ def test_only_the_owner_may_read_the_file(file: KeyFile) -> None:
 
 def test_a_revoked_key_is_known_as_such_at_once_in_another_process(file: KeyFile) -> None:
     key, token = file.add("x")
-    other = KeyFile(file.path.parent)  # as the command line beside a server has it
-    revoked = other.revoke(key.id)
+    with closing(KeyFile(file.path.parent)) as other:  # as the command line beside a server has it
+        revoked = other.revoke(key.id)
     found = file.find(token)
     assert found is not None
     assert found.revoked == revoked.revoked is not None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path)
+def file(tmp_path: Path) -> Iterator[KeyFile]:
+    with closing(KeyFile(tmp_path)) as file:
+        yield file
 
 
 def spend(file: KeyFile, limit: int, cost: int = 1, owner: str = "me") -> Budget:
@@ -78,7 +81,8 @@ def test_owners_and_kinds_have_buckets_of_their_own(file: KeyFile, clock: Clock)
 
 def test_another_process_shares_the_bucket(file: KeyFile, clock: Clock) -> None:
     spend(file, 1)
-    assert not spend(KeyFile(file.path.parent), 1).taken
+    with closing(KeyFile(file.path.parent)) as other:
+        assert not spend(other, 1).taken
 
 
 def test_more_at_once_than_a_minute_holds_is_never_worth_a_retry(file: KeyFile, clock: Clock) -> None:

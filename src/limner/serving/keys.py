@@ -62,11 +62,15 @@ class KeyFile:
             data.mkdir(parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
             self._database = sqlite3.connect(self.path, timeout=BUSY, check_same_thread=False, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from None
+        try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.executescript(_TABLES)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"{self.path}: cannot be used as the file of keys ({error}); give another --data") from None
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unusable(error) from None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -137,6 +141,9 @@ class KeyFile:
             with self.writing() as database:
                 database.execute("UPDATE key SET used = ? WHERE id = ?", (now, key.id))
         return key
+
+    def _unusable(self, error: Exception) -> ConfigError:
+        return ConfigError(f"{self.path}: cannot be used as the file of keys ({error}); give another --data")
 
 
 def client_of(request: Request) -> str:
