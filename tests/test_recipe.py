@@ -109,6 +109,13 @@ def test_png_carries_the_parameters_as_text_and_the_json_as_ascii() -> None:
     assert json.loads(text["limner"])["prompt"] == "\u732b\x00"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_less_quality_makes_a_smaller_file_that_still_carries_its_recipe(kind: str) -> None:
+    small = recipe.encode(PICTURE, made(), kind, quality=20)
+    assert len(small) < len(recipe.encode(PICTURE, made(), kind))
+    assert recipe.read(small) == made()
+
+
 def test_a_recipe_too_long_for_jpeg_is_refused_with_what_would_fit() -> None:
     with pytest.raises(InputError, match=r"a JPEG holds 65000 bytes of metadata.*write PNG or WEBP"):
         recipe.encode(PICTURE, made("\U0001f98a" * 9000, negative="\U0001f98a" * 9000), "JPEG")

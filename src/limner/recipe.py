@@ -153,8 +153,10 @@ def slug(text: str, most: int = 40) -> str:
     return f"{name}-picture" if name in _RESERVED else name or "picture"
 
 
-def encode(picture: PIL.Image.Image, recipe: Recipe | None, kind: str = "PNG") -> bytes:
+def encode(picture: PIL.Image.Image, recipe: Recipe | None, kind: str = "PNG", *, quality: int | None = None) -> bytes:
     """A picture as the bytes of a PNG, JPEG or WEBP (lossless) file; without a recipe it carries no metadata at all.
+
+    `quality`, 0 to 100, makes JPEG and WEBP files smaller and their pictures worse.
 
     Raises: InputError for another kind, or a recipe too long for JPEG (64 KB).
     """
@@ -163,9 +165,10 @@ def encode(picture: PIL.Image.Image, recipe: Recipe | None, kind: str = "PNG") -
         case "PNG":
             picture.save(file, "PNG", pnginfo=_png_info(recipe) if recipe else None)
         case "JPEG":
-            picture.save(file, "JPEG", quality=95, subsampling=0, **_exif(recipe, "JPEG"))
+            picture.save(file, "JPEG", quality=95 if quality is None else quality, subsampling=0, **_exif(recipe, "JPEG"))
         case "WEBP":
-            picture.save(file, "WEBP", lossless=True, **_exif(recipe, "WEBP"))
+            chosen = {"lossless": True} if quality is None else {"quality": quality}
+            picture.save(file, "WEBP", **chosen, **_exif(recipe, "WEBP"))
         case _:
             raise InputError(f"pictures are written as PNG, JPEG or WEBP; got '{kind}'")
     return file.getvalue()
