@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,15 @@ LARGEST = 64 * 2**20  # pixels; above this a picture is refused before it is dec
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "TGA")  # nothing that runs a program (EPS)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_ODD = {"F": "floating-point", "LAB": "CIELAB"}  # modes that are refused
+_DEEP = "its 16 bits a channel became 8"
+
+
+class Opened(NamedTuple):
+    """A picture as upright 8-bit RGB, and in words what of the file is not in it; () for most files."""
+
+    picture: Image.Image
+    lost: tuple[str, ...]
 
 
 def open_picture(source: str | Path | bytes, *, ground: str = "white") -> Image.Image:
@@ -34,15 +44,39 @@ def open_picture(source: str | Path | bytes, *, ground: str = "white") -> Image.
     Raises: InputError for a file that is missing, empty, broken, truncated, not a picture, or of more than 64 Mpixel.
     """
     where, data = read_bytes(source)
+    return decoded(data, where, ground=ground).picture
+
+
+def decoded(data: bytes, where: str, *, ground: str = "white") -> Opened:
+    """The same from a file's content, with what was lost on the way; `where` is its name in messages. Raises: as there."""
     with peek(data, where) as picture, quiet():
         try:
+            deep = any("16" in str(tile[3]) for tile in getattr(picture, "tile", ()))  # Pillow cuts 16-bit colours to 8
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return _rgb(upright, where, ground)
+            opened = flat(picture, where, ground=ground)
+            return opened._replace(lost=(*opened.lost, _DEEP)) if deep and _DEEP not in opened.lost else opened
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 (decoders raise OSError, SyntaxError, ValueError, struct.error, KeyError...)
             raise InputError(f"{where}: the picture is broken or truncated ({_reason(error)})") from None
+
+
+def flat(picture: Image.Image, where: str = "picture", *, ground: str = "white") -> Opened:
+    """An opened picture as upright 8-bit RGB, with what was lost on the way.
+
+    Raises: InputError for pixels that are no colours of 8 or 16 bits.
+    """
+    lost = []
+    if getattr(picture, "n_frames", 1) > 1:
+        lost.append(f"it has {getattr(picture, 'n_frames', 1)} frames; frame {picture.tell() + 1} is used")
+    if picture.mode == "CMYK":
+        lost.append("CMYK became RGB")
+    if picture.mode.startswith("I"):
+        lost.append(_DEEP)
+    upright = ImageOps.exif_transpose(picture)
+    if upright.has_transparency_data and upright.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        lost.append(f"what is transparent became {ground}")
+    return Opened(_rgb(upright, where, ground), tuple(lost))
 
 
 def read_bytes(source: str | Path | bytes) -> tuple[str, bytes]:
@@ -237,8 +271,8 @@ def _rgb(picture: Image.Image, where: str, ground: str) -> Image.Image:
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise InputError(f"{where}: has integer values outside 0..65535; save it with 8 or 16 bits a channel")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise InputError(f"{where}: has floating-point pixels; save it with 8 or 16 bits a channel")
+    if picture.mode in ("F", "LAB"):
+        raise InputError(f"{where}: has {_ODD[picture.mode]} pixels; save it as RGB with 8 or 16 bits a channel")
     if picture.has_transparency_data:
         over = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, ground), over).convert("RGB")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 
 import limner
 from limner.errors import CheckpointError, InputError, UnsupportedError
+from limner.systems import edits
 from tests import tiny as made
 
 
@@ -87,9 +90,72 @@ def test_a_resized_picture_is_refused(picture: limner.Image, tiny: Path) -> None
         limner.reproduce(limner.Image(picture.picture.resize((32, 32)), picture.recipe), model=tiny)
 
 
-def test_only_drawn_pictures_can_be_drawn_again(picture: limner.Image, tiny: Path) -> None:
-    with pytest.raises(UnsupportedError, match="made by 'edit'"):
-        limner.reproduce(changed(picture, verb="edit"), model=tiny)
+def test_a_sheet_cannot_be_drawn_again(picture: limner.Image, tiny: Path) -> None:
+    with pytest.raises(UnsupportedError, match="made by 'grid'; can be drawn again: draw, edit, sketch, outpaint, upscale"):
+        limner.reproduce(changed(picture, verb="grid"), model=tiny)
+
+
+Stream = Iterator[limner.Progress | limner.Image]
+VERBS: dict[str, Callable[[limner.Pipe, Path], Stream]] = {
+    "boxes": lambda pipe, old: edits.edit(pipe, old, "a fox", "0,0,9,20;12,3,4,4", soft=2, rounds=2, n=2, seed=7, steps=3),
+    "mask": lambda pipe, old: edits.edit(pipe, old, "a fox", speckled(), strength=0.5, seed=7, guidance=1.5),
+    "sketch": lambda pipe, old: edits.sketch(pipe, old, "a fox", strength=0.7, n=2, seed=7),
+    "outpaint": lambda pipe, old: edits.outpaint(pipe, old, "a fox", (4, 0, 3, 9), rounds=1, n=2, seed=7),
+    "upscale": lambda pipe, old: edits.upscale(pipe, old, "a fox", n=2, seed=7),
+}
+
+
+def photo(folder: Path) -> Path:
+    file = folder / "photo.png"
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(file)
+    return file
+
+
+def speckled(size: tuple[int, int] = (24, 20)) -> PIL.Image.Image:
+    return PIL.Image.fromarray((np.random.default_rng(1).random(size[::-1]) < 0.4).astype(np.uint8) * 255)
+
+
+def last_image(stream: Stream) -> limner.Image:
+    return [item for item in stream if isinstance(item, limner.Image)][-1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_an_edited_picture_is_drawn_again_from_its_parent(verb: str, suffix: str, tiny: Path, tmp_path: Path) -> None:
+    new = last_image(VERBS[verb](limner.load(tiny, dtype="float32"), photo(tmp_path))).save(tmp_path / f"new.{suffix}")
+    again = limner.reproduce(new, model=tiny)
+    assert again.identical
+    assert again.changed == ()
+
+
+def test_a_parent_elsewhere_is_found_by_its_hash_or_its_pixels(tiny: Path, tmp_path: Path) -> None:
+    new = last_image(VERBS["sketch"](limner.load(tiny, dtype="float32"), photo(tmp_path)))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(InputError, match=f"not at hand .sha256 {new.recipe.parents[0]}"):
+        limner.reproduce(new, model=tiny, parents=[elsewhere])
+    (tmp_path / "photo.png").rename(elsewhere / "renamed.png")
+    assert limner.reproduce(new, model=tiny, parents=[elsewhere]).identical
+    with PIL.Image.open(elsewhere / "renamed.png") as same:
+        same.save(elsewhere / "saved-again.bmp")
+    (elsewhere / "renamed.png").unlink()
+    assert limner.reproduce(new, model=tiny, parents=[elsewhere / "saved-again.bmp"]).identical
+    with pytest.raises(InputError, match="no such picture or folder"):
+        limner.reproduce(new, model=tiny, parents=[tmp_path / "nowhere"])
+
+
+def test_a_mask_too_large_for_the_recipe_is_asked_for(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "big.png"
+    PIL.Image.new("RGB", (400, 400), "white").save(file)
+    mask, other = tmp_path / "mask.bmp", tmp_path / "other.bmp"
+    speckled((400, 400)).save(mask)
+    PIL.Image.new("L", (400, 400), 255).save(other)
+    new = last_image(edits.edit(limner.load(tiny, dtype="float32"), file, "a fox", mask, seed=0))
+    with pytest.raises(InputError, match="too large for the recipe; give its file"):
+        limner.reproduce(new, model=tiny, parents=[file])
+    with pytest.raises(InputError, match="the mask is another one"):
+        limner.reproduce(new, model=tiny, parents=[file], mask=other)
+    assert limner.reproduce(new, model=tiny, parents=[file], mask=mask).identical
 
 
 def test_an_unknown_type_is_refused(picture: limner.Image, tiny: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,22 @@ Rounds = Annotated[
     int | None, option("--rounds", help="How often a step is taken by models not trained to inpaint.", min=1, max=50)
 ]
 Margin = Annotated[int, option(help="Pixels to add on this side.", min=0)]
+
+
+class Method(StrEnum):
+    """Which model repaints a region."""
+
+    auto = "auto"
+    trained = "trained"
+    replacement = "replacement"
+
+
+How = Annotated[
+    Method,
+    option(
+        "--method", help="auto: the sibling MODEL-inpaint where there is one; trained: only that; replacement: MODEL itself."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,7 @@ def edit(
     strength: Annotated[float, option("--strength", help="Below 1 starts from what is there.")] = 1.0,
     soft: Soft = 0,
     rounds: Rounds = None,
+    method: How = Method.auto,
     asked: Asked,
 ) -> None:
     """Repaint part of a picture as the words say; every other pixel stays exactly as it is.
@@ -77,7 +95,7 @@ def edit(
     """
     from limner.systems import edits
 
-    pipe = _loaded(asked)
+    pipe = _loaded(asked, method)
     stream = edits.edit(pipe, picture, prompt, mask, soft=soft, strength=strength, rounds=rounds, **asked.wishes)
     _write(terminal, pipe, stream, asked)
 
@@ -113,6 +131,7 @@ def outpaint(
     bottom: Margin = 0,
     soft: Soft = 0,
     rounds: Rounds = None,
+    method: How = Method.auto,
     asked: Asked,
 ) -> None:
     """Go on with a picture beyond its border.
@@ -121,7 +140,7 @@ def outpaint(
     """
     from limner.systems import edits
 
-    pipe = _loaded(asked)
+    pipe = _loaded(asked, method)
     margins = (left, top, right, bottom)
     _write(terminal, pipe, edits.outpaint(pipe, picture, prompt, margins, soft=soft, rounds=rounds, **asked.wishes), asked)
 
@@ -144,10 +163,13 @@ def upscale(
     _write(terminal, pipe, edits.upscale(pipe, picture, prompt, **asked.wishes), asked)
 
 
-def _loaded(asked: Files) -> Pipe:
+def _loaded(asked: Files, method: Method | None = None) -> Pipe:
+    """The model; with a method, the one of its siblings that repaints a region."""
+    from limner.systems import choosing
     from limner.systems.drawing import load_pipe
 
-    return load_pipe(asked.model, device=asked.device, dtype=asked.dtype.value)
+    model = asked.model if method is None else choosing.painter(asked.model, method.value)
+    return load_pipe(model, device=asked.device, dtype=asked.dtype.value)
 
 
 def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], asked: Files) -> None:
@@ -162,6 +184,8 @@ def _write(terminal: Terminal, pipe: Pipe, stream: Iterator[Progress | Image], a
                 continue
             if not said:
                 terminal.say(f"{pipe.name} on {pipe.system.device}, seed {item.recipe.seed}")
+                for line in item.recipe.extra.get("lost", ()):
+                    terminal.say(f"the picture: {line}")
                 said = True
             path = item.save(asked.out, metadata=asked.metadata)
             terminal.result(str(path), path=str(path), verb=item.recipe.verb, parents=item.recipe.parents, **facts(item))

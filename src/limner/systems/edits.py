@@ -19,7 +19,7 @@ from PIL import ImageOps
 
 from limner import images
 from limner.errors import InputError, UnsupportedError
-from limner.recipe import Image
+from limner.recipe import Image, Recipe
 from limner.systems import base, drawing, masks
 from limner.systems.base import Drawn, Hint, Progress, Request
 from limner.systems.drawing import Pipe, Wishes
@@ -43,13 +43,16 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture to be painted on: what is there, where paint may go, and what the result records."""
+    """A picture to be painted on: what is there, where paint may go and how, and what the result records of it."""
 
     verb: str
     picture: PIL.Image.Image  # RGB
     mask: PIL.Image.Image  # L, 255 = repaint; all 255 for a sketch
     parent: str  # sha256 of the file the picture came from
-    extra: dict[str, Any]
+    facts: dict[str, Any]  # for the recipe
+    soft: float = 0
+    strength: float = 1.0
+    rounds: int | None = None  # None = the model's own: 1 where it was trained to inpaint, else ROUNDS
 
 
 def edit(
@@ -70,10 +73,7 @@ def edit(
 
     Raises: InputError for a picture, mask or prompt that cannot be used; ConfigError for a setting that does not fit.
     """
-    opened, parent = _opened(picture)
-    marked = masks.read(mask, opened.size)
-    facts = {"mask": masks.digest(marked), "soft": soft, "strength": strength}
-    return _painted(pipe, Canvas("edit", opened, marked, parent, facts), prompt, soft, strength, rounds, wishes)
+    return paint(pipe, marked(picture, mask, soft=soft, strength=strength, rounds=rounds), drawing.request(prompt, **wishes))
 
 
 def sketch(
@@ -85,9 +85,7 @@ def sketch(
 
     Raises: as `edit`.
     """
-    opened, parent = _opened(picture)
-    all_of_it = PIL.Image.new("L", opened.size, 255)
-    return _painted(pipe, Canvas("sketch", opened, all_of_it, parent, {"strength": strength}), prompt, 0, strength, 1, wishes)
+    return paint(pipe, rough(picture, strength=strength), drawing.request(prompt, **wishes))
 
 
 def outpaint(
@@ -104,17 +102,7 @@ def outpaint(
 
     Raises: as `edit`.
     """
-    opened, parent = _opened(picture)
-    left, top, right, bottom = margins
-    if min(margins) < 0 or not any(margins):
-        raise InputError(f"outpaint: margins must be 0 or more and one above 0; got {margins}")
-    if (opened.width + left + right) * (opened.height + top + bottom) > images.LARGEST:
-        raise InputError(f"outpaint: the picture would have more than {images.LARGEST // 2**20} Mpixel; ask for less")
-    wide = ImageOps.expand(opened, (left, top, right, bottom), fill=(255, 255, 255))
-    mask = PIL.Image.new("L", wide.size, 255)
-    mask.paste(0, (left, top, left + opened.width, top + opened.height))
-    canvas = Canvas("outpaint", wide, mask, parent, {"margins": list(margins), "soft": soft})
-    return _painted(pipe, canvas, prompt, soft, 1.0, rounds, wishes)
+    return paint(pipe, widened(picture, margins, soft=soft, rounds=rounds), drawing.request(prompt, **wishes))
 
 
 def upscale(pipe: Pipe, picture: Source, prompt: str = "", **wishes: Unpack[Wishes]) -> Iterator[Progress | Image]:
@@ -122,14 +110,58 @@ def upscale(pipe: Pipe, picture: Source, prompt: str = "", **wishes: Unpack[Wish
 
     Raises: as `edit`; UnsupportedError for a model of one stage.
     """
+    return enlarge(pipe, picture, drawing.request(prompt, **wishes))
+
+
+def enlarge(pipe: Pipe, picture: Source, asked: Request) -> Iterator[Progress | Image]:
+    """`upscale` for a checked request. Raises: as there."""
     stage = pipe.system.stages[-1]
     low_side = stage.settings.low_side
     if low_side is None:
         raise UnsupportedError(f"{pipe.name}: has no stage that enlarges; take a model with an upsampler, such as glide-emoji")
-    opened, parent = _opened(picture)
-    asked = drawing.request(prompt, **wishes)
-    low_res = images.to_tensor([images.square(opened, low_side)])
-    return _enlarged(pipe, stage, asked, low_res, Canvas("upscale", opened, opened.convert("L"), parent, {}))
+    origin = _opened(picture)
+    pipe.check(asked)
+    low_res = images.to_tensor([images.square(origin.picture, low_side)])
+    canvas = Canvas("upscale", origin.picture, origin.picture.convert("L"), origin.parent, origin.facts)
+    return _enlarged(pipe, stage, asked, low_res, canvas)
+
+
+def marked(
+    picture: Source,
+    mask: str | Path | bytes | PIL.Image.Image,
+    *,
+    soft: float = 0,
+    strength: float = 1.0,
+    rounds: int | None = None,
+) -> Canvas:
+    """What `edit` paints on. Raises: InputError for a picture, mask or setting that cannot be used."""
+    origin = _opened(picture)
+    area = masks.read(mask, origin.picture.size)
+    facts = origin.facts | masks.written(mask, area)
+    return _checked(Canvas("edit", origin.picture, area, origin.parent, facts, soft, strength, rounds))
+
+
+def rough(picture: Source, *, strength: float = 0.6) -> Canvas:
+    """What `sketch` paints on. Raises: as `marked`."""
+    origin = _opened(picture)
+    everything = PIL.Image.new("L", origin.picture.size, 255)
+    return _checked(Canvas("sketch", origin.picture, everything, origin.parent, origin.facts, strength=strength))
+
+
+def widened(picture: Source, margins: tuple[int, int, int, int], *, soft: float = 0, rounds: int | None = None) -> Canvas:
+    """What `outpaint` paints on. Raises: as `marked`."""
+    origin = _opened(picture)
+    old = origin.picture
+    left, top, right, bottom = margins
+    if min(margins) < 0 or not any(margins):
+        raise InputError(f"outpaint: margins must be 0 or more and one above 0; got {margins}")
+    if (old.width + left + right) * (old.height + top + bottom) > images.LARGEST:
+        raise InputError(f"outpaint: the picture would have more than {images.LARGEST // 2**20} Mpixel; ask for less")
+    wide = ImageOps.expand(old, (left, top, right, bottom), fill=(255, 255, 255))
+    mask = PIL.Image.new("L", wide.size, 255)
+    mask.paste(0, (left, top, left + old.width, top + old.height))
+    facts = origin.facts | {"margins": list(margins)}
+    return _checked(Canvas("outpaint", wide, mask, origin.parent, facts, soft, rounds=rounds))
 
 
 def window(size: tuple[int, int], box: tuple[int, int, int, int]) -> Window:
@@ -147,32 +179,47 @@ def window(size: tuple[int, int], box: tuple[int, int, int, int]) -> Window:
     return Window((width - side) // 2, (height - side) // 2, side)
 
 
-def _painted(
-    pipe: Pipe, canvas: Canvas, prompt: str, soft: float, strength: float, rounds: int | None, wishes: Wishes
-) -> Iterator[Progress | Image]:
-    """Check a request at once, then paint it."""
-    if not 0 < strength <= 1:
-        raise InputError(f"strength: must be above 0 and at most 1; got {strength:g}")
-    if rounds is not None and not 1 <= rounds <= 50:
-        raise InputError(f"rounds: must be 1 to 50; got {rounds}")
-    if soft < 0:
-        raise InputError(f"soft: must be 0 pixels or more; got {soft:g}")
-    asked = drawing.request(prompt, **wishes)
+def paint(pipe: Pipe, canvas: Canvas, asked: Request) -> Iterator[Progress | Image]:
+    """Paint a request on a canvas; whatever can be refused is refused at once.
+
+    Raises: InputError for a prompt that cannot be used; ConfigError for a setting that does not fit.
+    """
     pipe.check(asked)
-    return _paint(pipe, asked, canvas, soft, strength, rounds)
+    return _paint(pipe, asked, canvas)
 
 
-def _paint(
-    pipe: Pipe, asked: Request, canvas: Canvas, soft: float, strength: float, rounds: int | None
-) -> Iterator[Progress | Image]:
-    marked = canvas.mask.getbbox()
-    if marked is None:  # nothing to do: the picture as it is
+def recorded(pipe: Pipe, canvas: Canvas, asked: Request, index: int, size: tuple[int, int]) -> Recipe:
+    """What picture `index` painted on a canvas remembers. Units: size (width, height) in pixels."""
+    made = pipe.recipe(asked, index, size)
+    how = {"soft": canvas.soft, "strength": canvas.strength, "rounds": _rounds(pipe.system.stages[0], canvas)}
+    extra = {**made.extra, **canvas.facts, **({} if canvas.verb == "upscale" else how)}
+    return made.model_copy(update={"verb": canvas.verb, "parents": (canvas.parent,), "extra": extra})
+
+
+def _checked(canvas: Canvas) -> Canvas:
+    """Refuse what no canvas can be painted with."""
+    if not 0 < canvas.strength <= 1:
+        raise InputError(f"strength: must be above 0 and at most 1; got {canvas.strength:g}")
+    if canvas.rounds is not None and not 1 <= canvas.rounds <= 50:
+        raise InputError(f"rounds: must be 1 to 50; got {canvas.rounds}")
+    if not 0 <= canvas.soft <= masks.SOFTEST:
+        raise InputError(f"soft: must be 0 to {masks.SOFTEST} pixels; got {canvas.soft:g}")
+    box = canvas.mask.getbbox()
+    if box is not None and window(canvas.picture.size, box).side ** 2 > images.LARGEST:
+        size = f"{canvas.picture.width}x{canvas.picture.height}"
+        raise InputError(f"the picture is {size}, too long to be seen at once; mark a shorter part or cut the picture")
+    return canvas
+
+
+def _paint(pipe: Pipe, asked: Request, canvas: Canvas) -> Iterator[Progress | Image]:
+    box = canvas.mask.getbbox()
+    if box is None:  # nothing to do: the picture as it is
         for index in range(asked.first, asked.first + asked.n):
             yield _finished(pipe, asked, canvas, index, canvas.picture)
         return
-    view = window(canvas.picture.size, marked)
-    hints = _hints(pipe, canvas, view, strength, rounds)
-    fade = masks.softened(canvas.mask, soft)
+    view = window(canvas.picture.size, box)
+    hints = _hints(pipe, canvas, view)
+    fade = masks.softened(canvas.mask, canvas.soft)
     for item in pipe.system.draw(asked, hints):
         if isinstance(item, Drawn):
             new = pipe.system.pictures(item.picture[None])[0]
@@ -181,20 +228,30 @@ def _paint(
             yield item
 
 
-def _hints(pipe: Pipe, canvas: Canvas, view: Window, strength: float, rounds: int | None) -> dict[int, Hint]:
+def _hints(pipe: Pipe, canvas: Canvas, view: Window) -> dict[int, Hint]:
     """What every stage is told: the window at its own side; only the first starts part-way."""
     picture, mask = _cut(canvas.picture, view), canvas.mask.crop(view.box)  # beyond the border Pillow fills with 0: known
-    whole = canvas.mask.getextrema() == (255, 255)
+    whole = _whole(canvas)
     hints = {}
     for stage in pipe.system.stages:
         network = stage.settings.network
         image = images.to_tensor([picture.resize((network.side, network.side), PIL.Image.Resampling.BICUBIC)])
         first = stage.number == 0
         repaint = None if whole else masks.cells(mask, network.side)
-        again = 1 if whole or network.inpaint or not first else rounds or ROUNDS
-        if repaint is not None or (first and strength < 1):
-            hints[stage.number] = Hint(image, repaint, strength if first else 1.0, again)
+        if repaint is not None or (first and canvas.strength < 1):
+            strength, rounds = (canvas.strength, _rounds(stage, canvas)) if first else (1.0, 1)
+            hints[stage.number] = Hint(image, repaint, strength, rounds)
     return hints
+
+
+def _whole(canvas: Canvas) -> bool:
+    """Whether nothing of the picture is to be kept."""
+    return canvas.mask.getextrema() == (255, 255)
+
+
+def _rounds(stage: base.Stage, canvas: Canvas) -> int:
+    """How often the first stage takes a step."""
+    return 1 if _whole(canvas) or stage.settings.network.inpaint else canvas.rounds or ROUNDS
 
 
 def _enlarged(
@@ -214,9 +271,7 @@ def _enlarged(
 
 
 def _finished(pipe: Pipe, asked: Request, canvas: Canvas, index: int, picture: PIL.Image.Image) -> Image:
-    made = pipe.recipe(asked, index, picture.size)
-    extra = {**made.extra, **canvas.extra}
-    return Image(picture, made.model_copy(update={"verb": canvas.verb, "parents": (canvas.parent,), "extra": extra}))
+    return Image(picture, recorded(pipe, canvas, asked, index, picture.size))
 
 
 def _pasted(old: PIL.Image.Image, new: PIL.Image.Image, view: Window, fade: PIL.Image.Image) -> PIL.Image.Image:
@@ -233,11 +288,22 @@ def _cut(picture: PIL.Image.Image, view: Window) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.asarray(picture)[rows][:, columns])
 
 
-def _opened(source: Source) -> tuple[PIL.Image.Image, str]:
-    """A picture as RGB with the SHA-256 of the file it came from (of its PNG, when it came from none)."""
+class _Origin(NamedTuple):
+    """An opened picture, the SHA-256 of its file (of its pixels, when it came from none), and what a recipe says of it."""
+
+    picture: PIL.Image.Image
+    parent: str
+    facts: dict[str, Any]
+
+
+def _opened(source: Source) -> _Origin:
     if isinstance(source, Image):
         source = source.to_bytes()
     if isinstance(source, PIL.Image.Image):
-        return source.convert("RGB"), hashlib.sha256(source.convert("RGB").tobytes()).hexdigest()
-    _, data = images.read_bytes(source)
-    return images.open_picture(source), hashlib.sha256(data).hexdigest()
+        opened, file = images.flat(source), ""
+    else:
+        where, data = images.read_bytes(source)
+        opened, file = images.decoded(data, where), hashlib.sha256(data).hexdigest()
+    pixels = masks.digest(opened.picture)
+    facts = {"pixels": pixels} | ({"lost": list(opened.lost)} if opened.lost else {})
+    return _Origin(opened.picture, file or pixels, facts)

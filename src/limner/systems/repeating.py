@@ -1,7 +1,8 @@
-"""Draw a picture again from the recipe inside it, and say whether it is the same."""
+"""Draw a picture again from the recipe inside it, and say whether it is the same; an edited one from its parent's file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +10,14 @@ import numpy as np
 import PIL.Image
 
 from limner import images, recipe
-from limner.config import SamplingSettings, parse
+from limner.config import Frozen, SamplingSettings, parse
 from limner.errors import CheckpointError, ConfigError, InputError, UnsupportedError
 from limner.recipe import Image, Recipe
-from limner.systems import base
+from limner.systems import ancestry, base, edits, masks
 from limner.systems.base import Dtype, Request
 from limner.systems.drawing import Pipe, load_pipe
+
+VERBS = ("draw", "edit", "sketch", "outpaint", "upscale")
 
 
 class Reproduction(NamedTuple):
@@ -35,25 +38,30 @@ class Reproduction(NamedTuple):
 def reproduce(
     source: str | Path | bytes | Image,
     *,
+    parents: Sequence[str | Path] = (),
+    mask: str | Path | None = None,
     model: str | Path | None = None,
     device: str | None = None,
     dtype: Dtype | None = None,
 ) -> Reproduction:
     """Draw a picture again and compare: the same weights, words, noise and batch give the same pixels.
 
-    `model` says where the model lies when the recipe's name does not; device and type are the recipe's unless given, and a
-    device that is not here is replaced, which `changed` then says.
+    What an edited picture was made from is looked for among `parents` (files or folders) and beside the picture, by its hash.
+    `mask` is its mask's file, where that was too large for the recipe. `model` says where the model lies when the recipe's
+    name does not; device and type are the recipe's unless given, and a device that is not here is replaced, which `changed`
+    then says.
 
-    Raises: InputError for a picture without a recipe; CheckpointError for a model that is not here or has other stages;
-        UnsupportedError for a picture that was not drawn from words alone.
+    Raises: InputError for a picture without a recipe, or whose parent is not at hand; CheckpointError for a model that is not
+        here or has other stages; UnsupportedError for a picture that was only put together, such as a sheet.
     """
     was = source.recipe if isinstance(source, Image) else recipe.read(source)
-    if was.verb != "draw":
-        raise UnsupportedError(f"this picture was made by '{was.verb}'; only 'draw' can be repeated so far")
+    if was.verb not in VERBS:
+        raise UnsupportedError(f"this picture was made by '{was.verb:.20}'; can be drawn again: {', '.join(VERBS)}")
+    origin = None if was.verb == "draw" else ancestry.parent(was, ancestry.near(source, parents))
     place, moved = _place(was, device)
     kind = dtype or _dtype(was)
     pipe = _as_it_was(_led(load_pipe(model or was.model, device=place, dtype=kind), was), was)
-    drawn = _drawn(pipe, was)
+    drawn = _drawn(pipe, was, origin, mask)
     before = source.picture if isinstance(source, Image) else images.open_picture(source)
     largest, share = difference(before, drawn)
     return Reproduction(was, drawn, largest, share, (*moved, *changes(was, drawn.recipe)))
@@ -114,14 +122,39 @@ def _as_it_was(pipe: Pipe, was: Recipe) -> Pipe:
     return pipe.kept(len(want)).resampled(samplings)
 
 
-def _drawn(pipe: Pipe, was: Recipe) -> Image:
+def _drawn(pipe: Pipe, was: Recipe, origin: bytes | None, mask: str | Path | None) -> Image:
     """The picture of the recipe, drawn in the company in which it was drawn."""
     first, together = _batch(was)
     words = {"prompt": was.prompt, "negative": was.negative}
     place = {"seed": was.seed, "first": first, "n": together, "batch": together}
     rest = {name: was.extra.get(name) for name in ("label", "clip_scale")}
     asked = parse(Request, {**words, **place, **rest}, where="recipe")
-    return next(item for item in pipe.draw(asked) if isinstance(item, Image) and item.recipe.index == was.index)
+    stream = pipe.draw(asked) if origin is None else _edited(pipe, was, origin, mask, asked)
+    return next(item for item in stream if isinstance(item, Image) and item.recipe.index == was.index)
+
+
+def _edited(pipe: Pipe, was: Recipe, origin: bytes, mask: str | Path | None, asked: Request) -> Iterator[base.Progress | Image]:
+    """The same verb on the same parent."""
+    how = parse(_How, {name: was.extra[name] for name in _How.model_fields if name in was.extra}, where="recipe")
+    match was.verb:
+        case "edit":
+            size = images.open_picture(origin).size
+            area = masks.restored(was.extra, size, mask)
+            return edits.paint(pipe, edits.marked(origin, area, **how.model_dump(exclude={"margins"})), asked)
+        case "sketch":
+            return edits.paint(pipe, edits.rough(origin, strength=how.strength), asked)
+        case "outpaint":
+            return edits.paint(pipe, edits.widened(origin, how.margins, soft=how.soft, rounds=how.rounds), asked)
+    return edits.enlarge(pipe, origin, asked)
+
+
+class _How(Frozen):
+    """What an edit's recipe says beside the mask."""
+
+    soft: float = 0
+    strength: float = 1.0
+    rounds: int | None = None
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 def _parts(made: Recipe) -> dict[str, str]:
