@@ -23,6 +23,7 @@ from limner.cli import (
     models,
     repeat,
     score,
+    serve,
     settings_files,
     train,
 )
@@ -72,6 +73,7 @@ app.command("bench")(bench.bench)
 app.command("reproduce")(repeat.reproduce)
 app.command("reconstruct")(codes.reconstruct)
 app.command("score")(score.score)
+app.add_typer(serve.app, name="serve")
 app.command("doctor")(doctor.doctor)
 app.command("completion")(completion.completion)
 

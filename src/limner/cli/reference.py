@@ -67,6 +67,8 @@ def _verbs(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     if inner is None:
         yield path, command
         return
+    if command.invoke_without_command:  # a verb that has verbs of its own
+        yield path, command
     for name, each in inner.items():
         if not each.hidden:
             yield from _verbs(each, f"{path} {name}")
