@@ -48,3 +48,9 @@ def test_draws_come_in_the_shape_and_dtype_of_the_sample() -> None:
     draw = noise.draws(like, seed=1, indices=[4, 0, 9], stage=0)
     assert draw(0).dtype == torch.float64
     assert torch.equal(draw(7), noise.batch((2, 4), seed=1, indices=[4, 0, 9], stage=0, step=7).double())
+
+
+def test_each_image_of_a_batch_may_have_a_seed_of_its_own() -> None:
+    mixed = noise.batch((2, 3), seed=[4, -1], indices=[0, 7], stage=1, step=2)
+    alone = [noise.normal((2, 3), seed=seed, index=index, stage=1, step=2) for seed, index in ((4, 0), (-1, 7))]
+    assert torch.equal(mixed, torch.stack(alone))

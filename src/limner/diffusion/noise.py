@@ -27,15 +27,16 @@ def normal(shape: Sequence[int], *, seed: int, index: int, stage: int, step: int
     return torch.from_numpy(drawn)
 
 
-def batch(shape: Sequence[int], *, seed: int, indices: Sequence[int], stage: int, step: int) -> Tensor:
-    """`normal` for several images, stacked.
+def batch(shape: Sequence[int], *, seed: int | Sequence[int], indices: Sequence[int], stage: int, step: int) -> Tensor:
+    """`normal` for several images, stacked; of one seed, or each of its own.
 
     Shapes: -> [len(indices) *shape] float32 on the CPU.
     """
-    return torch.stack([normal(shape, seed=seed, index=i, stage=stage, step=step) for i in indices])
+    seeds = [seed] * len(indices) if isinstance(seed, int) else seed
+    return torch.stack([normal(shape, seed=s, index=i, stage=stage, step=step) for s, i in zip(seeds, indices, strict=True)])
 
 
-def draws(like: Tensor, *, seed: int, indices: Sequence[int], stage: int) -> Callable[[int], Tensor]:
+def draws(like: Tensor, *, seed: int | Sequence[int], indices: Sequence[int], stage: int) -> Callable[[int], Tensor]:
     """The noise a sampler asks for: k -> the draw of its k-th step, in shape, dtype and device of `like`.
 
     Shapes: like [B ...], B = len(indices); k -> [B ...].

@@ -94,11 +94,9 @@ def _painted(pipe: Pipe, tasks: Sequence[Task], uploads: Uploads) -> Iterator[Pr
     from limner.systems import drawing, edits
 
     order = tasks[0].job.order
-    requests = [drawing.request(task.job.order.prompt, **_wishes(task)) for task in tasks]
     match order.verb:
         case "draw":
-            for request in requests:
-                yield from pipe.draw(request)
+            yield from pipe.draw_together([drawing.request(task.job.order.prompt, **_wishes(task)) for task in tasks])
         case "edit":
             for task in tasks:
                 strength = 1.0 if order.strength is None else order.strength

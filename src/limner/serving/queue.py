@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Queue:
         """The file of a finished picture: a PNG with its recipe inside; None when there is none, or none any more."""
         return self.store.picture(id)
 
-    async def events(self, job: str, after: int = 0) -> AsyncIterator[Event]:
+    async def events(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
         """What happened to a job after the event of this number, then what happens, until it ends; nothing for no job."""
         listener = _Listener(asyncio.get_running_loop())
         with self._changed:
@@ -111,7 +111,7 @@ class Queue:
                 latest = self._news.get(job)
                 if latest is not None and latest is not news:
                     news = latest
-                    yield latest
+                    yield latest._replace(number=after)
                 if not running:
                     return
                 await listener.woken.wait()
@@ -185,8 +185,7 @@ class Queue:
             for job in jobs.values():
                 eta = self._eta(job)
                 told = {**facts, "eta_s": eta, "progress": round(_share(job), 4)}
-                before = self._news.get(job.id)
-                self._news[job.id] = Event(before.number if before else 0, "progress", told)
+                self._news[job.id] = Event(0, "progress", told)  # numbered by who tells it
         self._wake(set(jobs))
 
     def previewed(self, task: Task, facts: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ stage is the classifier's scale; 0 means that it is not asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import PIL.Image
@@ -96,9 +96,22 @@ class Adm:
         self.check(request)
         for start in range(0, request.n, request.batch):
             indices = tuple(range(request.first + start, request.first + min(start + request.batch, request.n)))
-            yield from self._draw_batch(request, indices, hints or {})
+            yield from self._draw_batch(request, request.seed, indices, hints or {})
 
-    def _draw_batch(self, request: Request, indices: tuple[int, ...], hints: Mapping[int, Hint]) -> Iterator[Progress | Drawn]:
+    def draw_together(self, requests: Sequence[Request]) -> Iterator[Progress | Drawn]:
+        """One picture of each request, all in one batch, in their order. Only seeds and numbers may differ.
+
+        Raises: InputError for requests that cannot share a batch; and as `draw`.
+        """
+        base.check_together(requests)
+        for request in requests:
+            self.check(request)
+        indices = tuple(request.first for request in requests)
+        yield from self._draw_batch(requests[0], [request.seed for request in requests], indices, {})
+
+    def _draw_batch(
+        self, request: Request, seed: int | Sequence[int], indices: tuple[int, ...], hints: Mapping[int, Hint]
+    ) -> Iterator[Progress | Drawn]:
         done: list[Tensor] = []
         for stage in self.stages:
             hint, sampling, cond = hints.get(stage.number), stage.sampling(request), {}
@@ -107,7 +120,7 @@ class Adm:
             if done:
                 cond["low_res"] = truncate_8bit(done[-1])
             push = None if stage.number else self._push(stage, request.label, sampling.guidance)
-            steps = base.run_each(stage, sampling, cond, {}, seed=request.seed, indices=indices, hint=hint, push=push)
+            steps = base.run_each(stage, sampling, cond, {}, seed=seed, indices=indices, hint=hint, push=push)
             of = base.count_steps(stage, sampling, hint)
             # no_grad is entered for every step: a generator must not leave it on in its caller.
             for number, step in enumerate(base.without_grad(steps), start=1):

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import PIL.Image
 import torch
@@ -137,6 +137,28 @@ class System(Protocol):
         """Finished pictures in 8 bits, as the original code makes them. Shapes: [B 3 H W]. Units: [-1, 1]."""
 
 
+@runtime_checkable
+class Sociable(Protocol):
+    """A system that draws pictures of several requests in one batch."""
+
+    def draw_together(self, requests: Sequence[Request]) -> Iterator[Progress | Drawn]:
+        """One picture of each request, in their order; they may differ in words, seed and number alone."""
+
+
+def check_together(requests: Sequence[Request]) -> None:
+    """Refuse requests that cannot share a batch.
+
+    Raises: InputError for none, for one of several pictures, or when they are not sampled alike.
+    """
+    if any(request.n != 1 for request in requests) or not requests:
+        raise InputError("together: give one request or more, each of one picture")
+    alike = {
+        request.model_copy(update={"prompt": "", "negative": "", "seed": 0, "first": 0, "batch": 1}) for request in requests
+    }
+    if len(alike) > 1:
+        raise InputError("together: the requests differ in more than words, seed and number; draw them one after another")
+
+
 def stage(
     number: int,
     settings: StageSettings,
@@ -189,14 +211,14 @@ def run_each(
     cond: Mapping[str, Tensor],
     null: Mapping[str, Tensor],
     *,
-    seed: int,
+    seed: int | Sequence[int],
     indices: Sequence[int],
     hint: Hint | None = None,
     push: guidance.Gradient | None = None,
 ) -> Iterator[samplers.Step]:
     """Sample one stage, every picture under its own conditions; a picture is the same in whatever batch it is drawn.
 
-    `push` is the gradient of a score that every step shall climb.
+    `seed` is one for all, or one for each of `indices`; `push` is the gradient of a score that every step shall climb.
 
     Shapes: cond {name: [B ...]}, null {name: [1 ...] or [B ...]} or {} for no guidance -> Steps of [B 3 H W].
     """

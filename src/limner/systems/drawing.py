@@ -133,6 +133,32 @@ class Pipe:
             base.count_steps(stage, sampling)
             base.sampler(sampling)
 
+    def draw_together(self, asked: Sequence[Request]) -> Iterator[Progress | Image]:
+        """One picture of each request, in their order; in one batch where the system can, else one after another.
+
+        The noise of a picture is that of its own seed and number, so that company changes no more than its last bits.
+
+        Raises: InputError for requests that are not sampled alike; and as `draw`.
+        """
+        base.check_together(asked)
+        for each in asked:
+            self.check(each)
+        return self._draw_together(asked)
+
+    def _draw_together(self, asked: Sequence[Request]) -> Iterator[Progress | Image]:
+        if len(asked) == 1 or not isinstance(self.system, base.Sociable) or asked[0].clip_scale is not None:
+            for each in asked:
+                yield from self._draw(each)
+            return
+        waiting = iter(asked)
+        for item in self.system.draw_together(asked):
+            if not isinstance(item, Drawn):
+                yield item
+                continue
+            image = self._finished(next(waiting), item)
+            extra = {**image.recipe.extra, "together": len(asked)}  # others shared the batch, which moves last bits
+            yield Image(image.picture, image.recipe.model_copy(update={"extra": extra}))
+
     def _draw(self, asked: Request) -> Iterator[Progress | Image]:
         for item in self.system.draw(asked):
             yield self._finished(asked, item) if isinstance(item, Drawn) else item

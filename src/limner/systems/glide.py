@@ -6,7 +6,7 @@ Every stage's text is encoded once a prompt and its keys and values are projecte
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -95,19 +95,48 @@ class Glide:
         """
         self.check(request)
         self._warn_of_cuts(request)
-        with torch.no_grad():
-            words = [stage.words([request.prompt, request.negative]) for stage in self.stages]
+        words = self._words([request.prompt], [request.negative])
         push = None
         if request.clip_scale is not None and self.guide is not None:
             push = self.guide.gradient(request.prompt, request.clip_scale)
         for start in range(0, request.n, request.batch):
             indices = tuple(range(request.first + start, request.first + min(start + request.batch, request.n)))
-            yield from self._draw_batch(request, words, indices, hints or {}, push)
+            yield from self._draw_batch(request, words, request.seed, indices, hints or {}, push)
+
+    def draw_together(self, requests: Sequence[Request]) -> Iterator[Progress | Drawn]:
+        """One picture of each request, all in one batch, in their order; only words, seeds and numbers may differ.
+
+        Raises: InputError for requests that cannot share a batch; UnsupportedError for guidance by a CLIP, which reads one
+            prompt; and as `draw`.
+        """
+        base.check_together(requests)
+        if requests[0].clip_scale is not None:
+            raise UnsupportedError("clip scale: a noised CLIP reads one prompt at a time; draw such requests one after another")
+        for request in requests:
+            self.check(request)
+            self._warn_of_cuts(request)
+        words = self._words([request.prompt for request in requests], [request.negative for request in requests])
+        indices = tuple(request.first for request in requests)
+        yield from self._draw_batch(requests[0], words, [request.seed for request in requests], indices, {}, None)
+
+    def _words(self, prompts: Sequence[str], negatives: Sequence[str]) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """For each stage the conditions of some prompts, and of what is drawn away from; equal texts are read once.
+
+        Shapes: each {name: [len(prompts) ...]}, or [1 ...] where all are equal.
+        """
+        texts = list(dict.fromkeys([*prompts, *negatives]))
+        found = []
+        for stage in self.stages:
+            with torch.no_grad():
+                words = stage.words(texts)
+            found.append((_chosen(words, texts, prompts), _chosen(words, texts, negatives)))
+        return found
 
     def _draw_batch(
         self,
         request: Request,
-        words: list[dict[str, Tensor]],
+        words: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
+        seed: int | Sequence[int],
         indices: tuple[int, ...],
         hints: Mapping[int, Hint],
         push: Gradient | None,
@@ -115,17 +144,13 @@ class Glide:
         done: list[Tensor] = []
         for stage in self.stages:
             hint = hints.get(stage.number)
-            low_res = base.round_8bit(done[-1]) if done else None
             sampling = stage.sampling(request)
-            steps = base.run(
-                stage,
-                sampling,
-                words[stage.number],
-                seed=request.seed,
-                indices=indices,
-                low_res=low_res,
-                hint=hint,
-                push=None if stage.number else push,
+            texts, null = words[stage.number]
+            cond = {name: value.expand(len(indices), *value.shape[1:]) for name, value in texts.items()}
+            if done:
+                cond["low_res"] = base.round_8bit(done[-1])
+            steps = base.run_each(
+                stage, sampling, cond, null, seed=seed, indices=indices, hint=hint, push=None if stage.number else push
             )
             of = base.count_steps(stage, sampling, hint)
             # no_grad is entered for every step: a generator must not leave it on in its caller.
@@ -148,6 +173,12 @@ class Glide:
                         PromptCutWarning,
                         stacklevel=4,
                     )
+
+
+def _chosen(words: Mapping[str, Tensor], texts: Sequence[str], wanted: Sequence[str]) -> dict[str, Tensor]:
+    """The rows of some texts; one row when all are the same."""
+    rows = [texts.index(text) for text in (wanted[:1] if len(set(wanted)) == 1 else wanted)]
+    return {name: value[rows] for name, value in words.items()}
 
 
 def open_folder(folder: weights.Folder, *, device: str = "auto", dtype: Dtype = "auto") -> Glide:
