@@ -32,10 +32,10 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS key (
     id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, label TEXT NOT NULL, created REAL NOT NULL,
     used REAL, revoked REAL, requests INTEGER, pictures INTEGER
-) STRICT;
+);
 CREATE TABLE IF NOT EXISTS bucket (
     owner TEXT NOT NULL, kind TEXT NOT NULL, tokens REAL NOT NULL, at REAL NOT NULL, PRIMARY KEY (owner, kind)
-) STRICT;
+);
 """
 _COLUMNS = "id, label, created, used, revoked, requests, pictures"
 
