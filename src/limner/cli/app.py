@@ -22,9 +22,11 @@ from limner.cli import (
     evaluate,
     models,
     repeat,
+    scene,
     score,
     serve,
     settings_files,
+    studio,
     train,
 )
 from limner.cli.flags import option
@@ -63,6 +65,7 @@ app.command("edit")(edit.edit)
 app.command("sketch")(edit.sketch)
 app.command("outpaint")(edit.outpaint)
 app.command("upscale")(edit.upscale)
+app.command("scene")(scene.scene)
 app.command("train")(train.train)
 app.command("export")(train.export)
 app.command("convert")(convert.convert)
@@ -74,6 +77,7 @@ app.command("reproduce")(repeat.reproduce)
 app.command("reconstruct")(codes.reconstruct)
 app.command("score")(score.score)
 app.add_typer(serve.app, name="serve")
+app.command("studio")(studio.studio)
 app.command("doctor")(doctor.doctor)
 app.command("completion")(completion.completion)
 

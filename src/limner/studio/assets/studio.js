@@ -1,0 +1,69 @@
+// Keys, focus and what screen readers need; no requests leave this server.
+(() => {
+  const seen = (element) => element && element.offsetParent !== null;
+  const first = (selector) => [...document.querySelectorAll(selector)].find((b) => seen(b) && !b.disabled);
+
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+      const button = first(".lm-go");
+      if (button) {
+        event.preventDefault();
+        // The field that is being typed into hands its text over when it loses the focus.
+        const field = document.activeElement;
+        if (field instanceof HTMLInputElement) field.dispatchEvent(new Event("change", { bubbles: true }));
+        setTimeout(() => button.click(), 50);
+      }
+    } else if (event.key === "Escape" && !document.querySelector("dialog[open], [role=listbox]")) {
+      first(".lm-cancel")?.click();
+    } else if (event.key.startsWith("Arrow")) {
+      walk(event);
+    }
+  });
+
+  // Arrow keys move through the history in both axes.
+  function walk(event) {
+    const here = document.activeElement?.closest?.(".lm-thumb");
+    if (!here) return;
+    const all = [...here.parentElement.querySelectorAll(".lm-thumb")];
+    const at = all.indexOf(here);
+    const row = all.filter((b) => b.offsetTop === all[0].offsetTop).length;
+    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -row, ArrowDown: row }[event.key];
+    const next = all[at + by];
+    if (next) {
+      event.preventDefault();
+      next.focus();
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest?.("[data-copy]");
+    if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => (copy.textContent = "Copied"));
+  });
+
+  // What Python writes replaces the buttons inside it; the focus goes back to the one of the same key.
+  let key = null;
+  document.addEventListener("focusin", (event) => (key = event.target.closest?.("[data-key]")?.dataset.key ?? null));
+
+  const label = (selector, name) =>
+    document.querySelectorAll(selector).forEach((e) => e.getAttribute("aria-label") || e.setAttribute("aria-label", name));
+
+  let asked = false;
+  function settle() {
+    asked = false;
+    if (key && document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    document.querySelectorAll(".lm-status").forEach((e) => {
+      if (!e.hasAttribute("role")) {
+        e.setAttribute("role", "status");
+        e.setAttribute("aria-live", "polite");
+      }
+    });
+    document.documentElement.lang ||= "en";
+    label(".lm-canvas canvas", "Canvas");
+  }
+  new MutationObserver(() => {
+    if (!asked) {
+      asked = true;
+      requestAnimationFrame(settle);
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+})();

@@ -1,0 +1,42 @@
+"""The draw tab: words, a model, a seed; the picture grows while one watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from limner.studio import controls, showing
+from limner.studio.asking import Asked, order, seed_of, toasts
+from limner.studio.controls import Controls, Easel
+from limner.studio.desk import CLIENT, Desk
+
+EMPTY = showing.welcome()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The tab's parts that others reach."""
+
+    controls: Controls
+    easel: Easel
+
+
+def lay(desk: Desk) -> Draw:
+    """Lay the tab out and connect it."""
+    with gr.Row(elem_classes="lm-tab"):
+        with gr.Column(scale=4, min_width=300, elem_classes="lm-fields"):
+            tab = controls.fields(desk, "draw", "draw", go="Draw", asks="What would you like to see?", empty=EMPTY, sizes=True)
+        with gr.Column(scale=9, min_width=320):
+            easel = controls.easel("draw", EMPTY)
+
+    def ordered(*values: Any) -> tuple[list[str], int]:
+        asked, jobs = Asked(*values[:-1]), values[-1]
+        with toasts():
+            seed = seed_of(asked)
+            job = desk.queue.submit(order(asked, desk.offer(asked.model), seed), client=CLIENT)
+            return controls.kept(desk, jobs, job), seed
+
+    controls.wire(desk, tab, easel, ordered)
+    return Draw(tab, easel)

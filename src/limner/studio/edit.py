@@ -1,0 +1,138 @@
+"""The edit tab: repaint what the brush marks, or go on beyond the border; each result can be the next picture to edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from limner.errors import InputError
+from limner.studio import canvas, controls, showing
+from limner.studio.asking import Asked, order, seed_of, toasts
+from limner.studio.canvas import MASK
+from limner.studio.controls import Controls, Easel
+from limner.studio.desk import CLIENT, Desk
+from limner.systems import masks
+
+REPAINT, GO_ON = "Repaint what I brush", "Go on beyond the border"
+EMPTY = showing.welcome((), hint="The edited picture appears here; go on from it as often as you like.")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The tab's parts that others reach."""
+
+    controls: Controls
+    easel: Easel
+    canvas: gr.ImageEditor
+    known: gr.State  # id of the gallery's picture on the canvas
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The fields of this tab alone, in the order in which `ordered` takes them."""
+
+    what: gr.Radio
+    strength: gr.Slider
+    soft: gr.Slider
+    boxes: gr.Textbox
+    margins: tuple[gr.Slider, gr.Slider, gr.Slider, gr.Slider]
+
+    @property
+    def all(self) -> list[Any]:
+        return [self.what, self.strength, self.soft, self.boxes, *self.margins]
+
+
+def lay(desk: Desk) -> Edit:
+    """Lay the tab out and connect it."""
+    made: list[_Own] = []
+    with gr.Row(elem_classes="lm-tab"):
+        with gr.Column(scale=4, min_width=300, elem_classes="lm-fields"):
+            tab = controls.fields(
+                desk,
+                "edit",
+                "edit",
+                go="Repaint",
+                asks="What should be there",
+                empty=EMPTY,
+                extra=lambda: made.append(_own_fields()),
+            )
+        with gr.Column(scale=9, min_width=320), gr.Row(elem_classes="lm-pair"):
+            with gr.Column(min_width=320, elem_classes="lm-canvas"):
+                board = gr.ImageEditor(
+                    type="pil",
+                    format="png",
+                    label="Picture to edit; brush over what should change",
+                    sources=["upload", "clipboard"],
+                    brush=gr.Brush(colors=[MASK], color_mode="fixed", default_size=24),
+                    layers=False,
+                    transforms=(),
+                    height=520,
+                    buttons=["fullscreen"],
+                    elem_id="lm-edit-canvas",
+                )
+                known = gr.State(None)
+            with gr.Column(min_width=320):
+                easel = controls.easel("edit", EMPTY)
+    own = made[0]
+    own.what.change(
+        _fitting,
+        own.what,
+        [*own.margins, own.strength, own.boxes, tab.go],
+        show_progress="hidden",
+        queue=False,
+        api_visibility="private",
+    )
+
+    def ordered(*values: Any) -> tuple[list[str], int]:
+        asked, rest, jobs = Asked(*values[: len(tab.fields)]), values[len(tab.fields) : -1], values[-1]
+        with toasts():
+            return _ordered(desk, asked, list(rest), jobs)
+
+    controls.wire(desk, tab, easel, ordered, [*own.all, board, known])
+    canvas.guarded(board)
+    return Edit(tab, easel, board, known)
+
+
+def _own_fields() -> _Own:
+    what = gr.Radio([REPAINT, GO_ON], value=REPAINT, label="What to do")
+    strength = gr.Slider(0.05, 1, value=1, step=0.05, label="Strength: 1 forgets what was there")
+    soft = gr.Slider(0, 32, value=4, step=1, label="Soft edge, in pixels")
+    boxes = gr.Textbox("", label="Or mark boxes without a brush", placeholder="x,y,width,height; several with ;", max_lines=1)
+    with gr.Row():
+        margins = (
+            gr.Slider(0, 256, value=0, step=8, label="Left", visible=False, min_width=130),
+            gr.Slider(0, 256, value=0, step=8, label="Above", visible=False, min_width=130),
+            gr.Slider(0, 256, value=0, step=8, label="Right", visible=False, min_width=130),
+            gr.Slider(0, 256, value=0, step=8, label="Below", visible=False, min_width=130),
+        )
+    return _Own(what, strength, soft, boxes, margins)
+
+
+def _fitting(what: str) -> list[Any]:
+    """Show the fields that belong to what shall be done."""
+    wider = what == GO_ON
+    margins = [gr.Slider(visible=wider) for _ in range(4)]
+    return [*margins, gr.Slider(visible=not wider), gr.Textbox(visible=not wider), gr.Button("Go on" if wider else "Repaint")]
+
+
+def _ordered(desk: Desk, asked: Asked, rest: list[Any], jobs: list[str]) -> tuple[list[str], int]:
+    """Order an edit; the job ids to keep and the seed. Raises: LimnerError saying what is missing."""
+    what, strength, soft, boxes, left, above, right, below, value, known = rest
+    painting = canvas.painted(value)
+    picture = canvas.source(desk, painting.picture, known)
+    seed, offer = seed_of(asked), desk.offer(asked.model)
+    if what == GO_ON:
+        margins = (int(left), int(above), int(right), int(below))
+        if not any(margins):
+            raise InputError("the margins are all 0; say on which sides the picture should go on")
+        wanted = order(asked, offer, seed, verb="outpaint", margins=margins, soft=float(soft))
+        job = desk.queue.submit(wanted, client=CLIENT, picture=picture)
+    else:
+        mask = masks.boxes(boxes, painting.picture.size) if boxes.strip() else painting.mask
+        if mask.getbbox() is None:
+            raise InputError("nothing is marked; brush over what should change, or write a box")
+        wanted = order(asked, offer, seed, verb="edit", strength=float(strength), soft=float(soft))
+        job = desk.queue.submit(wanted, client=CLIENT, picture=picture, mask=canvas.png(mask))
+    return controls.kept(desk, jobs, job), seed
