@@ -44,7 +44,7 @@ def test_files_of_one_model_do_not_fall_on_each_other() -> None:
 
 
 def test_presets_of_released_models_are_in_the_catalog() -> None:
-    trained_here = {"glide-emoji", "glide-shapes", "glide-paper"}
+    trained_here = {"glide-emoji", "glide-emoji-inpaint", "glide-shapes", "glide-shapes-inpaint", "glide-paper"}
     known = {model.preset for model in released.models().values()}
     assert {name for name in presets() if name.startswith(("glide", "adm", "iddpm"))} - trained_here <= known
 

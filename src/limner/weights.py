@@ -1,11 +1,14 @@
 """Checkpoint folders: `config.json`, one safetensors file a network, `CARD.md` and `SHA256SUMS`.
 
+A fine-tune may hold the changes to another model's weights only; what they are added to is named in the file, with its hash.
+
 Folders appear whole or not at all, weights load strictly, and what is wrong is said in one line. Which network a file is
 for is the business of `systems/`; foreign checkpoints are mapped in `official/`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -16,17 +19,19 @@ import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
 from torch import Tensor, nn
 
+from limner import catalog, changes
 from limner.config import SystemSettings, dump, parse
 from limner.errors import CheckpointError, ConfigError, LimnerError
 
 SUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a folder too
 _LISTED = 10
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _KINDS = {  # in the order in which the library stores them, from the last to the first
     torch.bool: "BOOL",
     torch.uint8: "U8",
@@ -39,6 +44,28 @@ _KINDS = {  # in the order in which the library stores them, from the last to th
     torch.float64: "F64",
     torch.int64: "I64",
 }
+
+
+class Base(NamedTuple):
+    """Weights that others are told as changes to: those of a network of a model that is found by name."""
+
+    model: str
+    network: str
+    sha256: str  # of its file
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], where: Path) -> Base | None:
+        """What the metadata of a file say; None for a file that stands alone. Raises: CheckpointError for nonsense."""
+        told = [metadata.get(f"base_{field}", "") for field in cls._fields]
+        if not any(told):
+            return None
+        if not all(re.fullmatch(_NAME, name) for name in told[:2]) or not re.fullmatch("[0-9a-f]{64}", told[2]):
+            raise CheckpointError(f"{where}: says that it holds changes, but not to what; fetch or export it again")
+        return cls(*told)
+
+    def metadata(self) -> dict[str, str]:
+        """The same as metadata of a file."""
+        return {f"base_{field}": value for field, value in self._asdict().items()}
 
 
 class Folder(NamedTuple):
@@ -61,12 +88,14 @@ def save_folder(
     files: Mapping[str, bytes] | None = None,
     *,
     dtype: torch.dtype | None = torch.bfloat16,
+    bases: Mapping[str, Base] | None = None,
 ) -> Path:
     """Write a checkpoint folder whole or not at all; floating weights are stored as `dtype` (None: as they are).
 
     An older checkpoint is replaced. Tensors are asked for and written one at a time.
 
-    `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary).
+    `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary). Networks with a base
+    are stored as changes to it, which must be there when they are loaded.
 
     Raises: CheckpointError when `path` is something other than a checkpoint or a stage has no weights; LimnerError when the
         disk refuses.
@@ -80,7 +109,13 @@ def save_folder(
 
     def write(fresh: Path) -> None:
         for name in names:
-            write_tensors(fresh / f"{name}.safetensors", states[name], dtype=dtype, metadata={"stage": name})
+            file, base = fresh / f"{name}.safetensors", (bases or {}).get(name)
+            if base is None:
+                write_tensors(file, states[name], dtype=dtype, metadata={"stage": name})
+            else:
+                with opened(_base_file(base, path)) as old:
+                    parts = changes.told(states[name], {key: old.tensor(key) for key in old.shapes}, dtype)
+                write_tensors(file, parts, metadata={"stage": name, **base.metadata()})
         for name, data in (files or {}).items():
             (fresh / name).write_bytes(data)
         sums = "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(fresh.iterdir()))
@@ -118,7 +153,72 @@ def read_folder(path: Path) -> Folder:
             )
         if name.endswith(".safetensors"):
             folder.hashes[name.removesuffix(".safetensors")] = found
+            if base := base_of(file):
+                _base_file(base, path)
     return folder
+
+
+class Stored:
+    """An open weights file: names, shapes and tensors, whether they lie in it whole or as changes to those of another."""
+
+    def __init__(self, path: Path, file: Any, old: Stored | None) -> None:
+        self._path, self._file, self._old = path, file, old
+        self._here = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        ends = (changes.CHANGE, changes.SCALE)
+        own = self._here if old is None else {key: shape for key, shape in self._here.items() if not key.endswith(ends)}
+        self.shapes: dict[str, tuple[int, ...]] = own if old is None else {**old.shapes, **own}
+
+    def tensor(self, key: str) -> Tensor:
+        """One tensor, as it is stored; in float32 where it was changed."""
+        if self._old is None or key in self._here:
+            tensor: Tensor = self._file.get_tensor(key)
+            return tensor
+        tensor = self._old.tensor(key)
+        if key + changes.CHANGE not in self._here:
+            return tensor
+        steps, scale = (self._file.get_tensor(key + end) for end in (changes.CHANGE, changes.SCALE))
+        if steps.shape != tensor.shape or scale.shape != tensor.shape[:1]:
+            raise CheckpointError(
+                f"{self._path}: its change of {key} {list(steps.shape)} does not fit the weights {list(tensor.shape)}"
+            )
+        return changes.applied(tensor, steps, scale)
+
+
+@contextlib.contextmanager
+def opened(path: Path, device: str | torch.device = "cpu") -> Iterator[Stored]:
+    """A weights file, opened; where it holds changes, with the file they belong to.
+
+    Raises: CheckpointError for a file that cannot be read, or whose base is not here.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(safetensors.safe_open(path, framework="pt", device=str(device)))
+            base = Base.of(file.metadata() or {}, path)
+            old = None if base is None else stack.enter_context(opened(_base_file(base, path.parent), device))
+            yield Stored(path, file, old)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such weights file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
+
+
+def base_of(path: Path) -> Base | None:
+    """What a weights file holds changes to; None for one that stands alone. Raises: CheckpointError when it cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return Base.of(file.metadata() or {}, path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
+
+
+def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a weights file, one at a time.
+
+    Raises: CheckpointError for a file that cannot be read.
+    """
+    with opened(path) as stored:
+        for key in stored.shapes:
+            yield key, stored.tensor(key)
 
 
 def load_state(
@@ -132,31 +232,12 @@ def load_state(
     """
     want = module.state_dict()
     state: dict[str, Tensor] = {}
-    try:
-        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            have = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            _check_fit(path, {key: tuple(value.shape) for key, value in want.items()}, have)
-            for key in have:
-                value = file.get_tensor(key)
-                state[key] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such weights file") from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
+    with opened(path, device) as stored:
+        _check_fit(path, {key: tuple(value.shape) for key, value in want.items()}, stored.shapes)
+        for key in stored.shapes:
+            value = stored.tensor(key)
+            state[key] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     module.load_state_dict(state, strict=True, assign=any(value.is_meta for value in want.values()))
-
-
-def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a weights file, one at a time, as they are stored.
-
-    Raises: CheckpointError for a file that cannot be read.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                yield key, file.get_tensor(key)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch or export it again") from None
 
 
 def sha256(path: Path) -> str:
@@ -223,13 +304,32 @@ def _swap_in(path: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _base_file(base: Base, beside: Path) -> Path:
+    """The file that changes belong to: of the model of this name, or of a folder of this name beside theirs.
+
+    Raises: CheckpointError when there is none, or only with other weights.
+    """
+    found = ""
+    folders = [beside.parent / base.model]
+    with contextlib.suppress(CheckpointError):
+        folders.insert(0, catalog.find(base.model))
+    for folder in folders:
+        file = folder / f"{base.network}.safetensors"
+        if file.is_file():
+            found = sha256(file)
+            if found == base.sha256:
+                return file
+    what = f"has other weights now (sha256 {found[:12]}..., wanted {base.sha256[:12]}...)" if found else "is not here"
+    raise CheckpointError(f"{beside}: holds changes to the {base.network!r} of {base.model}, which {what}; fetch both again")
+
+
 def _replaceable(path: Path) -> bool:
     return path.is_dir() and ((path / "config.json").is_file() or not any(path.iterdir()))
 
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        if not re.fullmatch(_NAME, name):
             raise CheckpointError(f"'{name}': cannot be a file of a checkpoint; use letters, digits, '.', '_' and '-'")
 
 
@@ -253,7 +353,7 @@ def _sums(path: Path) -> dict[str, str]:
         return {}
     sums = {}
     for row in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        found = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._-]*)", row)
+        found = re.fullmatch(rf"([0-9a-f]{{64}}) [ *]({_NAME})", row)
         if not found:
             raise CheckpointError(f"{path}: '{row[:60]}' is not a line of sha256sum")
         sums[found[2]] = found[1]

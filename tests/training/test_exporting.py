@@ -106,3 +106,29 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoints.begin(tmp_path / "run", preset(), "base")
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
         training.export(tmp_path / "run", tmp_path / "x")
+
+
+def test_a_fine_tune_is_stored_as_changes_to_what_it_started_from(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    maker = training.export(list(runs), tmp_path / "maker")
+    tuned = preset(inpaint=True, start=str(maker), ema=(0.3,))
+    training.train(tuned, "base", tmp_path / "run", data=Stripes(), device="cpu", threads=1)
+    whole = training.export(tmp_path / "run", tmp_path / "whole", dtype=torch.float32)
+    out = training.export(tmp_path / "run", tmp_path / "tuned", share=str(maker))
+    one, other = (glide.open_folder(weights.read_folder(path), device="cpu", dtype="float32") for path in (whole, out))
+    for (name, a), b in zip(one.stages[0].net.named_parameters(), other.stages[0].net.parameters()):
+        assert torch.allclose(a, b, rtol=1e-2, atol=2e-3), name
+    assert (out / "base.safetensors").stat().st_size < 0.45 * (whole / "base.safetensors").stat().st_size
+    text = (out / "CARD.md").read_text()
+    assert "Stored as changes to the weights of maker, which have to be at hand. The upsampler is that of maker." in text
+    assert f"| started from | {maker}, weights " in text
+    assert "| erased | boxes 25%, strokes 15%, objects 35%, everything 20%, nothing 5% |" in text
+
+
+def test_stages_without_a_run_are_those_of_the_model_that_is_shared_with(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    maker = training.export(list(runs), tmp_path / "maker")
+    training.train(preset(start=str(maker)), "base", tmp_path / "run", data=Stripes(), device="cpu", max_minutes=0)
+    out = weights.read_folder(training.export(tmp_path / "run", tmp_path / "tuned", share=str(maker)))
+    assert [stage.name for stage in out.settings.stages] == ["base", "upsampler"]
+    one, other = (glide.open_folder(folder, device="cpu", dtype="float32") for folder in (out, weights.read_folder(maker)))
+    for a, b in zip(one.stages[1].net.parameters(), other.stages[1].net.parameters()):
+        assert torch.equal(a, b)

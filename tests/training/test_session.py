@@ -125,6 +125,14 @@ def test_an_upsamplers_grid_shows_before_drawn_and_true(tmp_path: Path) -> None:
         assert picture.height >= 3 * 32
 
 
+@pytest.mark.parametrize(("stage", "side"), [("base", 8), ("upsampler", 32)])
+def test_the_grid_of_a_network_that_inpaints_shows_erased_filled_and_true(tmp_path: Path, stage: str, side: int) -> None:
+    train(tmp_path, stage, inpaint=True, sample_every=12, prompts=())
+    with Image.open(tmp_path / "samples" / "step-00000012.png") as picture:
+        assert picture.width >= 3 * side
+        assert picture.height >= 3 * side
+
+
 def test_drawing_grids_leaves_the_numbers_of_the_run_alone(tmp_path: Path) -> None:
     train(tmp_path / "plain", dropout=0.1)
     train(tmp_path / "shown", dropout=0.1, sample_every=3)

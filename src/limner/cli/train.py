@@ -88,6 +88,9 @@ def export(
     ] = None,
     dtype: Annotated[Stored, option("--dtype", help="How the weights are stored.")] = Stored.bfloat16,
     notes: Annotated[Path | None, option("--notes", help="Markdown that goes into the card.")] = None,
+    share: Annotated[
+        str | None, option("--share", help="Store only changes to the weights of the model that the runs started from.")
+    ] = None,
 ) -> None:
     """Write runs as a checkpoint folder that `limner draw --model` loads, with its card; or a model in a released layout.
 
@@ -106,5 +109,5 @@ def export(
             text = notes.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise InputError(f"{notes}: cannot be read as text ({error})") from None
-    saved = limner.export(runs, out, rate=rate, dtype=getattr(torch, dtype.value), notes=text, layout=layout.value)
+    saved = limner.export(runs, out, rate=rate, dtype=getattr(torch, dtype.value), notes=text, layout=layout.value, share=share)
     terminal.result(str(saved), checkpoint=str(saved))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limner import catalog, weights
-from limner.config import Preset, StageSettings, TrainSettings
+from limner.config import EraseSettings, Preset, StageSettings, TrainSettings
 from limner.errors import CheckpointError, ConfigError
 from limner.networks.unet import UNet
 from limner.official import exporting
@@ -36,6 +36,16 @@ class Finished(NamedTuple):
     lines: list[Line]
 
 
+class _Made(NamedTuple):
+    """What goes into a checkpoint folder; stages and weights by name."""
+
+    stages: dict[str, StageSettings]
+    states: dict[str, dict[str, Tensor]]
+    files: dict[str, bytes]
+    notes: str
+    bases: dict[str, weights.Base]
+
+
 def export(
     runs: Path | Sequence[Path],
     out: Path,
@@ -44,13 +54,15 @@ def export(
     dtype: torch.dtype = torch.bfloat16,
     notes: str = "",
     layout: Layout = "limner",
+    share: str | None = None,
 ) -> Path:
     """Write the newest averaged weights of one run a stage as a checkpoint folder, with CARD.md begun from their logs.
 
     In the layout "official" or "diffusers", `runs` is one model, by name or folder, and is written as the originals were
     released; numbers keep their types.
 
-    Stages are ordered as in the preset, those without a run are left out. `rate` chooses an EMA (the recipe's last one);
+    Stages are ordered as in the preset, those without a run are left out. With `share`, the model that the runs started from,
+    only changes to its weights are stored, and stages without a run are its own. `rate` chooses an EMA (the recipe's last one);
     `notes` is Markdown that goes into the card as it is.
 
     Raises: CheckpointError when a folder is not a run, has no checkpoint yet, or the runs do not belong together.
@@ -72,12 +84,32 @@ def export(
         raise CheckpointError(f"export: the runs belong to different models: {', '.join(sorted(models))}")
     order = [stage.name for stage in finished[0].preset.model.stages]
     finished.sort(key=lambda run: order.index(run.stage.name))
-    settings = finished[0].preset.model.model_copy(update={"stages": tuple(run.stage for run in finished)})
     files = _vocabularies(finished)
     for run in finished:
         files |= _figures(run)
     states = {run.stage.name: averaged_state(run.saved, run.recipe, rate) for run in finished}
-    return weights.save_folder(out, settings, states, card(finished, notes), files, dtype=dtype)
+    made = _Made({run.stage.name: run.stage for run in finished}, states, files, notes, {})
+    if share is not None:
+        made = _shared(made, order, weights.read_folder(catalog.find(share)))
+    stages = tuple(made.stages[name] for name in order if name in made.stages)
+    settings = finished[0].preset.model.model_copy(update={"stages": stages})
+    text = card(finished, made.notes)
+    return weights.save_folder(out, settings, made.states, text, made.files, dtype=dtype, bases=made.bases)
+
+
+def _shared(made: _Made, order: Sequence[str], lender: weights.Folder) -> _Made:
+    """The same, told as changes to the lender's weights; the lender's own stages take the places of those without a run."""
+    name = lender.path.resolve().name
+    notes = f"{made.notes.strip()}\n\nStored as changes to the weights of {name}, which have to be at hand.".strip()
+    stages, states, files = dict(made.stages), dict(made.states), dict(made.files)
+    for stage in lender.settings.stages:
+        if stage.name in order and stage.name not in stages:
+            stages[stage.name] = stage
+            states[stage.name] = dict(weights.read_tensors(lender.weights(stage.name)))
+            files = _vocabulary(lender.path, stage) | files
+            notes += f" The {stage.name} is that of {name}."
+    bases = {network: weights.Base(name, network, digest) for network, digest in lender.hashes.items()}
+    return _Made(stages, states, files, notes, bases)
 
 
 def averaged_state(saved: Saved, recipe: TrainSettings, rate: float | None = None) -> dict[str, Tensor]:
@@ -116,6 +148,8 @@ def _stage_section(run: Finished) -> list[str]:
     rows = [
         ("parameters", f"{count:,}"),
         ("picture", f"{run.stage.network.side} px" + (f" from {run.stage.low_side} px" if run.stage.low_side else "")),
+        *([("started from", f"{start['name']}, weights {start['weights'][:12]}")] if (start := facts.get("start")) else []),
+        *([("erased", _erased(recipe.erase))] if recipe.erase else []),
         ("data", str(facts.get("data", recipe.data))),
         ("steps", f"{run.saved.step:,} of {recipe.steps:,}"),
         ("views", f"{facts['views']:,} (batch {recipe.batch})"),
@@ -135,6 +169,11 @@ def _stage_section(run: Finished) -> list[str]:
     if _grids(run.path):
         lines += [f"Fixed prompts, drawn at the last stop: `samples-{run.stage.name}.png`.", ""]
     return lines
+
+
+def _erased(recipe: EraseSettings) -> str:
+    shares = recipe.model_dump(include={"boxes", "strokes", "objects", "everything", "nothing"})
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share)
 
 
 def thinned(lines: Sequence[Line], points: int) -> list[Line]:
@@ -179,15 +218,17 @@ def _read(run: Path) -> Finished:
 def _vocabularies(finished: Sequence[Finished]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for run in finished:
-        text = run.stage.network.text
-        if text is None or text.vocabulary in ("gpt2", "clip"):
-            continue
-        data = (run.path / text.vocabulary).read_bytes()
-        if files.setdefault(text.vocabulary, data) != data:
-            raise CheckpointError(
-                f"{run.path}: its {text.vocabulary} differs from the other run's; one of them needs another name"
-            )
+        for name, data in _vocabulary(run.path, run.stage).items():
+            if files.setdefault(name, data) != data:
+                raise CheckpointError(f"{run.path}: its {name} differs from the other run's; one of them needs another name")
     return files
+
+
+def _vocabulary(folder: Path, stage: StageSettings) -> dict[str, bytes]:
+    """The vocabulary that a stage has of its own, by the name of its file."""
+    text = stage.network.text
+    own = text is not None and text.vocabulary not in ("gpt2", "clip")
+    return {text.vocabulary: (folder / text.vocabulary).read_bytes()} if text is not None and own else {}
 
 
 def _figures(run: Finished) -> dict[str, bytes]:

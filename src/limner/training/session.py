@@ -163,7 +163,7 @@ def _tokenizer(stage: StageSettings, source: Source, out: Path, ranks: Ranks, st
 
 def _sample(run: Run) -> None:
     """Draw the sample grid with the averaged weights and keep it as RUN/samples/step-N.png."""
-    if not run.recipe.prompts and run.stage.network.text is not None:
+    if not run.recipe.prompts and run.recipe.erase is None and run.stage.network.text is not None:
         return
     with loop.averaged(run) as network:
         sheet = samples.grid(network, run.stage, run.recipe, run.plan.tokenizer, run.plan.source, device=run.ranks.device)
