@@ -25,6 +25,7 @@ from limner.systems.base import Drawn, Hint, Progress, Request
 from limner.systems.drawing import Pipe, Wishes
 
 Source: TypeAlias = str | Path | bytes | PIL.Image.Image | Image
+SKETCHY = 0.6  # how far a sketch is left unless said otherwise
 ROUNDS = 4  # times a step is taken by models that were not trained to inpaint
 
 
@@ -77,7 +78,7 @@ def edit(
 
 
 def sketch(
-    pipe: Pipe, picture: Source, prompt: str, *, strength: float = 0.6, **wishes: Unpack[Wishes]
+    pipe: Pipe, picture: Source, prompt: str, *, strength: float = SKETCHY, **wishes: Unpack[Wishes]
 ) -> Iterator[Progress | Image]:
     """Turn a rough picture into what the words say, keeping its layout (SDEdit section 3).
 
@@ -141,7 +142,7 @@ def marked(
     return _checked(Canvas("edit", origin.picture, area, origin.parent, facts, soft, strength, rounds))
 
 
-def rough(picture: Source, *, strength: float = 0.6) -> Canvas:
+def rough(picture: Source, *, strength: float = SKETCHY) -> Canvas:
     """What `sketch` paints on. Raises: as `marked`."""
     origin = _opened(picture)
     everything = PIL.Image.new("L", origin.picture.size, 255)
