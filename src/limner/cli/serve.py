@@ -73,6 +73,10 @@ class Access:
     requests_a_minute: Annotated[int | None, option("--requests-a-minute", help="Of each key.", min=1)] = None
     pictures_a_minute: Annotated[int | None, option("--pictures-a-minute", help="Of each key.", min=1)] = None
     upload_mb: Annotated[int, option("--upload-mb", help="Of an uploaded picture.", min=1)] = 50
+    policy: Annotated[Path | None, option("--policy", help="A file of what is not drawn; else limner's own rules.")] = None
+    classifier: Annotated[
+        str | None, option("--classifier", help="Looks at every picture: opennsfw, or module:function of your own.")
+    ] = None
 
 
 @app.callback()

@@ -18,10 +18,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from limner.errors import LimnerError
 from limner.serving import envelopes, pictures, streaming
-from limner.serving.aliases import Route
+from limner.serving.aliases import Route, Rules
 from limner.serving.envelopes import ApiError
 from limner.serving.orders import Event
 from limner.serving.requests import Wanted
+from limner.serving.safety import REFUSED
 from limner.serving.server import Serving
 from limner.serving.streaming import ClientGone
 
@@ -88,9 +89,14 @@ async def _collected(task: Task) -> dict[str, Any]:
             if event.kind == "picture":
                 made.append(event.data)
             elif event.last:
-                _check_end(event)
+                _check_end(event, task.wanted.chosen.rules)
                 return await to_thread.run_sync(_body, task, sorted(made, key=lambda each: int(each["index"])))
     raise _stopping()
+
+
+def refused(message: str, rules: Rules) -> ApiError:
+    """What the policy does not let pass, with the code that OpenAI has for such a model name."""
+    return envelopes.refused(message, code="moderation_blocked" if rules.usage else "content_policy_violation")
 
 
 async def _stream(task: Task) -> AsyncIterator[bytes]:
@@ -104,7 +110,7 @@ async def _stream(task: Task) -> AsyncIterator[bytes]:
                 async for event in beats:
                     if event is not None and event.last:
                         ended = True
-                        _check_end(event)
+                        _check_end(event, task.wanted.chosen.rules)
                         return
                     yield await _line(task, name, event)
         raise _stopping()
@@ -211,14 +217,15 @@ def _usage(task: Task, facts: list[pictures.Facts]) -> dict[str, Any]:
     return pictures.usage(texts, task.source, [(each.width, each.height) for each in facts])
 
 
-def _check_end(event: Event) -> None:
+def _check_end(event: Event, rules: Rules) -> None:
     """Raises: ApiError when a job did not end well."""
     if event.kind == "cancelled":
         raise ApiError(409, "The job was cancelled.", code="cancelled", headers=envelopes.NO_RETRY)
     if event.kind == "failed":
         data = event.data
-        own_fault = data.get("kind") == envelopes.INVALID
-        if own_fault:
+        if data.get("kind") == REFUSED:
+            raise refused(data["message"], rules)
+        if data.get("kind") == envelopes.INVALID:
             raise envelopes.invalid(data["message"], code=data["code"])
         raise envelopes.failed(data["message"], code=data["code"])
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from limner.errors import CheckpointError, ConfigError, InputError, LimnerError, MemoryLimitError, UnsupportedError
+from limner.serving.orders import Full
+from limner.serving.safety import REFUSED, Refused
 
 INVALID = "invalid_request_error"
 NO_RETRY = {"x-should-retry": "false"}
@@ -85,6 +87,11 @@ def busy(message: str, retry_after: float, *, status: int = 429) -> ApiError:
     return ApiError(status, message, type=type_, code=code, headers={"retry-after": str(max(1, round(retry_after)))})
 
 
+def refused(message: str, *, code: str = "content_policy_violation") -> ApiError:
+    """What the server's policy does not let pass; gpt-image names have the code `moderation_blocked`."""
+    return ApiError(400, message, type=REFUSED, code=code, headers=NO_RETRY)
+
+
 def failed(message: str, *, code: str | None = None) -> ApiError:
     """The server could not do what it had accepted, and would fail again."""
     return ApiError(500, message, type="server_error", code=code, headers=NO_RETRY)
@@ -93,6 +100,10 @@ def failed(message: str, *, code: str | None = None) -> ApiError:
 def of_limner(error: LimnerError) -> ApiError:
     """limner's own errors: what the user can change is a 400, what the server lacks a 500."""
     match error:
+        case Full():
+            return busy(str(error), error.retry_after)
+        case Refused():
+            return refused(str(error))
         case UnsupportedError():
             return invalid(str(error), param="model", code="unsupported")
         case InputError() | ConfigError():

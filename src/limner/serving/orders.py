@@ -40,6 +40,7 @@ class Order(Frozen):
     strength: float | None = Field(None, gt=0, le=1)
     soft: float = Field(0, ge=0, le=1000)  # pixels
     margins: tuple[Margin, Margin, Margin, Margin] | None = None  # left, top, right, bottom
+    moderation: Literal["auto", "low"] = "auto"  # how much the server's policy lets pass
     previews: int = Field(0, ge=0, le=3)  # partial pictures wanted on the way
     keep: int = Field(3600, ge=0)  # seconds until the finished pictures are swept; 0 = until somebody deletes them
 

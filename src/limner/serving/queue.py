@@ -20,6 +20,7 @@ from limner.serving.checks import checked
 from limner.serving.line import Line, Speed, Task, Waiting
 from limner.serving.metrics import Metrics, log
 from limner.serving.orders import ENDS, Event, Failure, Full, Order, State, Status
+from limner.serving.safety import Policy, PolicySettings
 from limner.serving.shelf import Shelf
 from limner.serving.store import Job, Picture, Store, new_id
 
@@ -30,13 +31,23 @@ _RETRY_AT_MOST = 120.0  # seconds; clients of the API give up on longer waits
 class Queue:
     """The jobs of one process. Safe to use from several threads; `events` also from event loops."""
 
-    def __init__(self, store: Store, shelf: Shelf, *, bound: int = 200, batch: int = 8, metrics: Metrics | None = None) -> None:
-        """`bound` is how many jobs may wait; `batch` how many pictures are drawn at a time."""
+    def __init__(
+        self,
+        store: Store,
+        shelf: Shelf,
+        *,
+        bound: int = 200,
+        batch: int = 8,
+        metrics: Metrics | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """`bound` is how many jobs may wait; `batch` how many pictures are drawn at a time; `policy` what is refused."""
         self.store = store
         self.shelf = shelf
         self.bound = bound
         self.batch = batch
         self.metrics = metrics or Metrics()
+        self.policy = policy or Policy(PolicySettings())
         self._line = Line()
         self._jobs: dict[str, Waiting] = {}  # all that are not finished
         self._news: dict[str, Event] = {}  # the last progress of jobs being drawn
@@ -48,9 +59,15 @@ class Queue:
     def submit(self, order: Order, *, client: str, picture: bytes | None = None, mask: bytes | None = None) -> str:
         """Accept an order; the id of its job.
 
-        Raises: Full when too many wait; LimnerError for an order that the model cannot fulfil.
+        Raises: Full when too many wait; Refused for what the policy does not let pass; LimnerError for an order that the
+            model cannot fulfil.
         """
+        self.policy.allow(order.prompt, order.moderation)
         order = checked(order, self.shelf, picture=picture, mask=mask)
+        if picture is not None and self.policy.classify is not None:
+            from limner import images
+
+            self.policy.allow("", order.moderation, images.open_picture(picture))
         if order.seed is None:
             order = order.model_copy(update={"seed": secrets.randbelow(2**32)})
         with self._changed:
@@ -74,20 +91,18 @@ class Queue:
 
     def cancel(self, job: str) -> bool:
         """Stop a job; its finished pictures stay. False when it had ended, or never was."""
-        with self._changed:
-            waiting = self._jobs.get(job)
-            if waiting is not None:
-                self._line.remove(waiting)
-        return waiting is not None and self._end(job, "cancelled")
+        return job in self._jobs and self._end(job, "cancelled")
 
     def status(self, job: str) -> Status | None:
         """How a job stands; None when there is none."""
         row = self.store.job(job)
-        return None if row is None else self._status(row)
+        return None if row is None else self._status(row, self.store.drawn_of([job]).get(job, ()))
 
     def list(self, *, client: str | None = None, states: Sequence[State] = (), limit: int = 100) -> list[Status]:
         """How jobs stand, the newest first."""
-        return [self._status(row) for row in self.store.jobs(client=client, states=states, limit=limit)]
+        rows = self.store.jobs(client=client, states=states, limit=limit)
+        drawn = self.store.drawn_of([row.id for row in rows])
+        return [self._status(row, drawn.get(row.id, ())) for row in rows]
 
     def picture(self, id: str) -> Path | None:
         """The file of a finished picture: a PNG with its recipe inside; None when there is none, or none any more."""
@@ -122,7 +137,11 @@ class Queue:
                     del self._listeners[job]
 
     def start(self) -> None:
-        """Take up what was left unfinished, and begin to draw."""
+        """Take up what was left unfinished, and begin to draw.
+
+        Raises: LimnerError when another process draws for the same folder.
+        """
+        self.store.claim()
         self.store.sweep_leftovers()
         for row in self.store.unfinished():
             self._resume(row)
@@ -134,6 +153,8 @@ class Queue:
         running, self._worker = self._worker, None
         if running is not None:
             running.stop(timeout)
+            for job in list(self._jobs):
+                self.store.again(job, forgiven=True)
         with self._changed:
             self._jobs.clear()
             self._line = Line()
@@ -228,7 +249,7 @@ class Queue:
     # Within.
 
     def _check_room(self, order: Order) -> None:
-        waiting = len(self._line)
+        waiting = sum(not job.drawing for job in self._jobs.values())
         if waiting >= self.bound:
             jobs = [job for job in self._jobs.values() if job.drawing]
             soonest = min((self._eta(job) for job in jobs), default=self._speed.of(order))
@@ -240,6 +261,7 @@ class Queue:
         have = {picture.index for picture in self.store.drawn(row.id)}
         left = deque(index for index in range(order.n) if index not in have)
         job = self._jobs[row.id] = Waiting(row.id, row.client, order, left, row.picture, row.mask)
+        job.alone = row.attempts >= MOST_ATTEMPTS - 1  # so that it takes nobody with it if it fails again
         if row.attempts >= MOST_ATTEMPTS:
             message = f"the server stopped {row.attempts} times while it drew this, so it is not tried again"
             self.failed(job, Failure(message=message, code="drawing_failed", kind="server_error"))
@@ -249,9 +271,9 @@ class Queue:
         log("resumed", job=row.id, client=row.client, left=len(left))
 
     def _end(self, job: str, state: State, failure: Failure | None = None) -> bool:
+        ended = self.store.finish(job, state, failure)
         with self._changed:
             self._forget(job)
-        ended = self.store.finish(job, state, failure)
         if ended:
             self.metrics.finished.labels(state).inc()
             log(state, job=job, error=None if failure is None else failure.message)
@@ -264,7 +286,7 @@ class Queue:
         if waiting is not None:
             self._line.remove(waiting)
 
-    def _status(self, row: Job) -> Status:
+    def _status(self, row: Job, drawn: tuple[str, ...]) -> Status:
         with self._changed:
             job = self._jobs.get(row.id)
             waiting = job is not None and not job.drawing
@@ -282,7 +304,7 @@ class Queue:
             created=row.created,
             started=row.started,
             finished=row.finished,
-            pictures=tuple(picture.id for picture in self.store.drawn(row.id)),
+            pictures=drawn,
             error=None if row.error is None else Failure.model_validate(row.error),
         )
 

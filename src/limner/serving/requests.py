@@ -153,17 +153,31 @@ async def read_json(request: Request, kind: type[Body]) -> tuple[Body, set[str]]
 
     Raises: ApiError for what is not JSON, or does not fit.
     """
+    tree = await read_object(request)
+    fields = {name: value for name, value in tree.items() if value is not None}
+    return parse(kind, fields, strict=True), set(fields)
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The JSON object that a request carries.
+
+    Raises: ApiError for what is none.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         # A page of another site can send forms and plain text without asking; JSON it cannot.
         raise ApiError(415, "Send the body as application/json.", code="unsupported_media_type")
+    return object_of(await request.body())
+
+
+def object_of(body: bytes) -> dict[str, Any]:
+    """A JSON object from its text. Raises: ApiError for what is none."""
     try:
-        tree = json.loads(await request.body())
+        tree = json.loads(body)
     except (ValueError, RecursionError):
         raise invalid("The body is not JSON.", code="invalid_json") from None
     if not isinstance(tree, dict):
         raise invalid("The body must be a JSON object.", code="invalid_type")
-    fields = {name: value for name, value in tree.items() if value is not None}
-    return parse(kind, fields, strict=True), set(fields)
+    return tree
 
 
 def parse(kind: type[Body], fields: Mapping[str, Any], *, strict: bool, files: Iterable[str] = ()) -> Body:
@@ -275,6 +289,7 @@ def _order(body: Drawing, chosen: Chosen, keep: int) -> Order:
         sampler=body.sampler,
         width=width,
         height=height,
+        moderation=(body.moderation if isinstance(body, GenerateBody) else None) or "auto",
         previews=(body.partial_images or 0) if body.stream else 0,
         keep=keep,
     )

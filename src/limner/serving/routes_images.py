@@ -18,6 +18,7 @@ from limner.serving.answers import Task
 from limner.serving.envelopes import ApiError, invalid, responses
 from limner.serving.orders import Order
 from limner.serving.requests import EditFields, GenerateBody, Upload, VariationFields, Wanted
+from limner.serving.safety import Refused
 from limner.serving.server import Client, Parts, Serving
 
 router = APIRouter(prefix="/images", tags=["images"])
@@ -118,7 +119,10 @@ async def _drawn(
     """Have an order drawn and answer with it."""
     told = await guards.take_pictures(request, wanted.order.n)
     submit = partial(serving.queue.submit, wanted.order, client=client, **(uploads or {}))
-    job = await to_thread.run_sync(submit)
+    try:
+        job = await to_thread.run_sync(submit)
+    except Refused as error:
+        raise answers.refused(str(error), wanted.chosen.rules) from None
     base = (serving.settings.public_url or str(request.base_url)).rstrip("/")
     task = Task(serving, wanted, route, job, base, source, passed_over)
     response = await answers.answer(request, task)

@@ -27,6 +27,7 @@ from limner.errors import ConfigError, LimnerError
 Level = Literal["auto", "low"]  # of a request's `moderation`
 Classifier: TypeAlias = Callable[[Image.Image], float]  # an RGB picture -> how surely it must not be shown, 0 to 1
 
+REFUSED = "image_generation_user_error"  # the type of such errors in the Images API
 LARGEST = 2**20  # bytes of a policy
 BUDGET = 0.25  # seconds for the patterns of one prompt; `regex` looks at the clock about once a second
 

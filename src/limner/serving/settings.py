@@ -45,3 +45,5 @@ class ServeSettings(Frozen):
     allowed_hosts: tuple[str, ...] = ()  # further names it answers to; "*" is any
     requests_a_minute: int | None = Field(None, ge=1)  # of each key, or of each address without one
     pictures_a_minute: int | None = Field(None, ge=1)
+    policy: Path | None = None  # rules of what is not drawn; None = limner's own
+    classifier: str | None = None  # of pictures: opennsfw, or module:function; None = pictures are not looked at

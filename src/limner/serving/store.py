@@ -13,16 +13,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy
 from sqlalchemy import Engine, UniqueConstraint, event
 from sqlmodel import JSON, Column, Field, Session, SQLModel, col, create_engine, delete, func, select
 
+from limner.errors import LimnerError
 from limner.serving.orders import ENDS, Event, Failure, Kind, Order, State
 
 DATABASE = "limner.sqlite"
+LOCK = "limner.lock"
 UNDO = 24 * 3600  # seconds for which a deleted picture can still be had back
+KEPT = 7 * 24 * 3600  # seconds that jobs are known whose pictures nobody sweeps
 
 
 class Job(SQLModel, table=True):
@@ -36,7 +39,8 @@ class Job(SQLModel, table=True):
     created: float
     started: float | None = None
     finished: float | None = None
-    attempts: int = 0  # how often its drawing was begun
+    expires: float | None = Field(default=None, index=True)  # when it is swept, if it has ended
+    attempts: int = 0  # how often its drawing was begun since it last got on
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
     picture: str = ""  # file in inputs/
     mask: str = ""  # file in inputs/
@@ -88,11 +92,23 @@ class Store:
         self.engine: Engine = create_engine(f"sqlite:///{data / DATABASE}", connect_args={"timeout": 30})
         event.listen(self.engine, "connect", _prepare)
         self._writing = threading.Lock()  # SQLite has one writer at a time; waiting here is fairer than its own
+        self._lock: IO[bytes] | None = None
         SQLModel.metadata.create_all(self.engine)
 
+    def claim(self) -> None:
+        """Be the only process that draws for this folder, until it closes or ends.
+
+        Raises: LimnerError when another one does: it would draw the same jobs.
+        """
+        if self._lock is None:
+            self._lock = _locked(self.data / LOCK)
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
         self.engine.dispose()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
@@ -147,11 +163,34 @@ class Store:
         with self.reading() as session:
             return list(session.exec(select(Picture).where(Picture.job == job).order_by(col(Picture.index))))
 
+    def drawn_of(self, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The ids of the finished pictures of some jobs, by index."""
+        asked = select(Picture.job, Picture.id).where(col(Picture.job).in_(jobs)).order_by(col(Picture.index))
+        found: dict[str, tuple[str, ...]] = {}
+        with self.reading() as session:
+            for job, picture in session.exec(asked):
+                found[job] = (*found.get(job, ()), picture)
+        return found
+
     def events(self, job: str, after: int = 0) -> list[Event]:
         """What happened to a job after the event of this number."""
         asked = select(Told).where(Told.job == job, Told.number > after).order_by(col(Told.number))
         with self.reading() as session:
             return [Event(row.number, row.kind, row.data) for row in session.exec(asked)]
+
+    def last_event(self, job: str) -> int:
+        """The number of the last event of a job; 0 when there is none."""
+        with self.reading() as session:
+            return session.exec(select(func.max(Told.number)).where(Told.job == job)).one() or 0
+
+    def answers(self) -> bool:
+        """Whether the database can be read."""
+        try:
+            with self.reading() as session:
+                session.exec(select(Job.id).limit(1)).first()
+        except sqlalchemy.exc.SQLAlchemyError:
+            return False
+        return True
 
     def tell(self, job: str, kind: Kind, data: Mapping[str, Any]) -> int:
         """Note an event of a job; its number."""
@@ -169,12 +208,13 @@ class Store:
                     session.add(row)
                     _tell(session, job, "started", {})
 
-    def again(self, job: str) -> None:
-        """Put a job that was being drawn back into the queue."""
+    def again(self, job: str, *, forgiven: bool = False) -> None:
+        """Put a job that was being drawn back into the queue; `forgiven` when that was not its fault."""
         with self.writing() as session:
             row = session.get(Job, job)
             if row is not None and row.state == "running":
                 row.state = "queued"
+                row.attempts -= int(forgiven)
                 session.add(row)
                 _tell(session, job, "queued", {"again": True})
 
@@ -196,7 +236,8 @@ class Store:
             have = session.exec(select(Picture.index).where(Picture.job == picture.job)).all()
             wanted = row is not None and row.state not in ENDS and picture.index not in have
             if row is not None and wanted:
-                session.add(picture)
+                row.attempts = 0
+                session.add_all([picture, row])
                 facts = {"index": picture.index, "id": picture.id, "seed": picture.seed}
                 _tell(session, row.id, "picture", {**facts, "width": picture.width, "height": picture.height})
                 if len(have) + 1 == row.order["n"]:
@@ -227,12 +268,9 @@ class Store:
             pictures = session.exec(select(Picture).where(gone)).all()
             for picture in pictures:
                 session.delete(picture)
-            ended = select(Job).where(col(Job.state).in_(ENDS))
-            for job in session.exec(ended).all():
-                keep = job.order["keep"]
-                if keep and job.finished is not None and job.finished + keep < now:
-                    session.exec(delete(Told).where(col(Told.job) == job.id))
-                    session.delete(job)
+            old_jobs = select(Job.id).where(col(Job.expires) < now)
+            session.exec(delete(Told).where(col(Told.job).in_(old_jobs)))
+            session.exec(delete(Job).where(col(Job.expires) < now))
         for picture in pictures:
             (self.pictures / picture.path).unlink(missing_ok=True)
         return len(pictures)
@@ -261,6 +299,7 @@ class Store:
         if row is None or row.state in ENDS:
             return False
         row.state, row.finished = state, time.time()
+        row.expires = row.finished + (row.order["keep"] or KEPT)
         row.error = None if failure is None else failure.model_dump()
         session.add(row)
         pictures = session.exec(select(Picture.id).where(Picture.job == job).order_by(col(Picture.index))).all()
@@ -275,6 +314,20 @@ class Store:
 def new_id() -> str:
     """An id that cannot be guessed and is a file name everywhere."""
     return secrets.token_hex(16)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    file = path.open("ab")
+    try:
+        import fcntl  # not on Windows, where two servers on one folder are not noticed
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return file
+    except OSError:
+        file.close()
+        raise LimnerError(f"{path.parent}: another server draws for this folder; stop it, or give another --data") from None
+    return file
 
 
 def _tell(session: Session, job: str, kind: Kind, data: Mapping[str, Any]) -> int:

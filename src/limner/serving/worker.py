@@ -12,14 +12,16 @@ from limner.errors import ConfigError, InputError, LimnerError, UnsupportedError
 from limner.serving import batches
 from limner.serving.batches import Made, Stepped, Uploads
 from limner.serving.line import Task
-from limner.serving.metrics import log
+from limner.serving.metrics import LOGGER, log
 from limner.serving.orders import Failure
+from limner.serving.safety import REFUSED, Refused
 from limner.serving.store import Picture, new_id
 
 if TYPE_CHECKING:
     from limner.serving.queue import Queue
 
-_LOOK = 30.0  # seconds between looks at what may be swept, when nothing is to be drawn
+_LOOK = 30.0  # seconds between looks at what may be swept
+_BREATH = 2.0  # seconds before another try, when tables or files could not be written
 
 
 class Worker:
@@ -50,12 +52,18 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            tasks = self._queue.take(_LOOK)
-            if tasks:
-                self._draw(tasks)
-            if time.monotonic() - self._swept > _LOOK:
-                self._swept = time.monotonic()
-                self._queue.store.sweep()
+            tasks: Sequence[Task] = ()
+            try:
+                tasks = self._queue.take(_LOOK)
+                if tasks:
+                    self._draw(tasks)
+                if time.monotonic() - self._swept > _LOOK:
+                    self._swept = time.monotonic()
+                    self._queue.store.sweep()
+            except Exception:  # a full disk, a locked database: nothing is lost, so it is tried again
+                LOGGER.exception("the queue stumbled", extra={"facts": {"jobs": [task.job.id for task in tasks]}})
+                self._queue.put_back(tasks)
+                time.sleep(_BREATH)
 
     def _draw(self, tasks: Sequence[Task]) -> None:
         """Draw a batch. What fails in company is tried alone; what fails alone has failed."""
@@ -72,14 +80,14 @@ class Worker:
             self._queue.put_back(tasks)
 
     def _draw_together(self, tasks: Sequence[Task]) -> None:
-        queue, order, began = self._queue, tasks[0].job.order, time.monotonic()
+        queue, order, share = self._queue, tasks[0].job.order, 0.0
         queue.begun(tasks)
         queue.metrics.batches.observe(len(tasks))
-        share, stage_began = 0.0, began
         with (
             queue.shelf.pipe(order.model) as pipe,
             contextlib.closing(batches.make(pipe, tasks, self._uploads(tasks))) as items,
         ):
+            began = stage_began = time.monotonic()
             for item in items:
                 if self._abandoning or not any(queue.wanted(task) for task in tasks):
                     break
@@ -100,12 +108,17 @@ class Worker:
         self._queue.progressed(tasks, item.share, {"stage": item.stage, "step": item.step, "of": item.of})
         for at, task in enumerate(tasks):
             number = batches.due(before, item.share, task.job.order.previews)
-            if number is not None and self._queue.wanted(task):
+            # Half-drawn pictures would pass a classifier by, so with one there are none.
+            if number is not None and self._queue.wanted(task) and self._queue.policy.classify is None:
                 picture = item.preview[at if len(item.preview) > 1 else 0]
                 self._queue.previewed(task, {"index": task.number, "number": number, "png": batches.preview(picture)})
 
     def _keep(self, item: Made) -> None:
         job, made = item.task.job, item.image.recipe
+        refusal = self._queue.policy.check_picture(item.image.picture, job.order.moderation)
+        if refusal is not None:
+            self._queue.failed(job, failure(Refused(refusal)))
+            return
         keep = job.order.keep
         row = Picture(
             id=new_id(),
@@ -139,6 +152,8 @@ def failure(error: Exception) -> Failure:
     match error:
         case InputError() | ConfigError() | UnsupportedError():
             return Failure(message=str(error), code="invalid_value", kind="invalid_request_error")
+        case Refused():
+            return Failure(message=str(error), code="moderation_blocked", kind=REFUSED)
         case LimnerError():
             return Failure(message=str(error), code="drawing_failed", kind="server_error")
     return Failure(
