@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from limner import __version__
 from limner.errors import CheckpointError, ConfigError
-from limner.serving import aliases, envelopes, guards, links, routes_images, routes_models
+from limner.serving import aliases, classifiers, envelopes, guards, links, routes_images, routes_jobs, routes_models, safety
 from limner.serving.keys import KeyFile
 from limner.serving.queue import Queue
 from limner.serving.server import Serving
@@ -44,6 +44,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         app.include_router(routes_images.router, prefix=prefix, include_in_schema=shown)
         app.include_router(routes_models.router, prefix=prefix, include_in_schema=shown)
     app.include_router(routes_images.files)
+    app.include_router(routes_jobs.router)
+    app.include_router(routes_jobs.signs)
     return app
 
 
@@ -55,7 +57,8 @@ def parts(settings: ServeSettings) -> Serving:
     shelf = Shelf(models=settings.models, memory_mb=settings.memory_mb, device=settings.device, dtype=settings.dtype)
     check_models(settings, shelf.names())
     store = Store(settings.data)
-    queue = Queue(store, shelf, bound=settings.bound, batch=settings.batch)
+    policy = safety.load(settings.policy, classify=classifiers.load(settings.classifier))
+    queue = Queue(store, shelf, bound=settings.bound, batch=settings.batch, policy=policy)
     queue.metrics.watch(queue)
     return Serving(settings, store, shelf, queue, links.of_folder(settings.data, settings.links_s), KeyFile(settings.data))
 

@@ -60,7 +60,7 @@ class Worker:
                 if time.monotonic() - self._swept > _LOOK:
                     self._swept = time.monotonic()
                     self._queue.store.sweep()
-            except Exception:  # a full disk, a locked database: nothing is lost, so it is tried again
+            except Exception:  # noqa: BLE001 (a full disk, a locked database: nothing is lost, so it is tried again)
                 LOGGER.exception("the queue stumbled", extra={"facts": {"jobs": [task.job.id for task in tasks]}})
                 self._queue.put_back(tasks)
                 time.sleep(_BREATH)
