@@ -187,13 +187,17 @@ async def _form(request: Request) -> tuple[Order, dict[str, bytes]]:
 
     text: str | None = None
     found: dict[str, bytes] = {}
-    for name, value in (await uploads.form(request)).multi_items():
-        if name == "order" and isinstance(value, str) and text is None:
-            text = value
-        elif name in _FILES and isinstance(value, UploadFile) and name not in found:
-            found[name] = await uploads.read(value, param=name)
-        else:
-            raise invalid(f"'{name[:80]}' does not fit here; send order (text), picture and mask (files) once each.")
+    form = await uploads.form(request)
+    try:
+        for name, value in form.multi_items():
+            if name == "order" and isinstance(value, str) and text is None:
+                text = value
+            elif name in _FILES and isinstance(value, UploadFile) and name not in found:
+                found[name] = await uploads.read(value, param=name)
+            else:
+                raise invalid(f"'{name[:80]}' does not fit here; send order (text), picture and mask (files) once each.")
+    finally:
+        await form.close()
     if text is None:
         raise invalid("Missing required parameter: 'order'.", param="order", code="missing_required_parameter")
     return _order(requests.object_of(text.encode("utf-8", "replace"))), found
