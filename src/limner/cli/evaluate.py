@@ -69,6 +69,47 @@ def shapes(
     _say(terminal, "\n".join(lines), found, asked.out)
 
 
+@app.command("edits")
+@verb
+def edits(
+    terminal: Terminal,
+    *,
+    model: Model = "glide-shapes",
+    n: Annotated[int, option("-n", help="How many unseen edits.", min=6)] = 300,
+    asked: Asked,
+) -> None:
+    """Edits of shapes (add, recolour, remove), judged exactly: done as asked, all else unchanged; both methods, and the seam.
+
+    The model's sibling trained to inpaint (MODEL-inpaint) stands beside the model with known pixels put back in every step.
+    """
+    from limner.errors import UnsupportedError
+    from limner.evaluation import edits as measure
+    from limner.systems import choosing
+    from limner.systems.drawing import load_pipe
+
+    pipes = {}
+    for method in choosing.METHODS:
+        try:
+            place = choosing.painter(model, method)
+        except UnsupportedError as error:
+            terminal.say(f"{method}: {error}")
+            continue
+        pipes[method] = load_pipe(place, device=asked.device, dtype=asked.dtype.value, settings=asked.settings or ())
+    with terminal.bar() as tell:
+        found = measure.evaluate(pipes, _wishes(asked), n=n, progress=lambda done, of: tell("edits", done, of))
+    lines = []
+    for one in found.methods:
+        lines += [f"{one.method} ({one.drawing.model}): right {one.right}"]
+        lines += [f"  {name}: {share}" for name, share in one.by_verb.items()]
+        lines += [f"  wrong first: {name} {count}" for name, count in one.failures.items()]
+        lines += [f"  seam error {one.seam.error:.2f} of 255 on the ground, {one.cut_seam.error:.2f} through shapes"]
+        lines += [
+            f"  halves restored {one.restored}",
+            f"  largest difference outside {one.outside}, {one.seconds:.2f} s an edit",
+        ]
+    _say(terminal, "\n".join(lines), found, asked.out)
+
+
 @app.command("emoji")
 @verb
 def emoji(

@@ -13,6 +13,7 @@ from limner.config import SystemSettings
 from limner.errors import LimnerError, UnsupportedError
 
 Method = Literal["auto", "trained", "replacement"]
+METHODS: tuple[Method, ...] = ("trained", "replacement")
 SUFFIX = "-inpaint"
 
 
