@@ -56,10 +56,12 @@ HARD: list[dict[str, Any]] = [
     {"levels": "loss_second_moment", "diffusion": {"levels": 2}, "steps": 40},
     {"diffusion": {"target": "eps", "variance": "learned_range"}, "loss": "rescaled_hybrid", "bf16": True},
     {"accumulate": 2, "weighting": "min_snr", "ema": ()},
+    {"inpaint": True},
+    {"outline": 0.5},
 ]
 
 
-@pytest.mark.parametrize("recipe", HARD, ids=["dropout", "importance", "hybrid-bf16", "accumulated"])
+@pytest.mark.parametrize("recipe", HARD, ids=["dropout", "importance", "hybrid-bf16", "accumulated", "inpainting", "outline"])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, recipe: dict[str, Any]) -> None:
     whole = opened(tmp_path, **recipe)
     expected = trained(whole)

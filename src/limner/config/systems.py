@@ -129,6 +129,7 @@ class TrainSettings(Frozen):
     levels: Literal["uniform", "loss_second_moment"] = "uniform"  # how t is drawn
     noisier: float = Field(1.0, ge=1)  # uniform t drawn as T * u ** (1 / noisier): above 1, noisy levels more often
     snr_cap: float = Field(5.0, gt=0)  # of both weightings
+    outline: float = Field(0.0, ge=0)  # weight of a loss that asks the words alone for the mean picture; 0 = none
     drop_captions: float = Field(0.1, ge=0, le=1)
     drop_low_res_blur: float = Field(0.5, ge=0, le=1)  # share of views whose low-res condition is not blurred
     crop: int | None = None  # upsamplers: train on random crops of this many pixels of the target

@@ -20,6 +20,7 @@ from limner.official import exporting
 from limner.training import checkpoints
 from limner.training.checkpoints import Saved
 from limner.training.log import Line, read_log
+from limner.training.outline import PREFIX
 
 Layout = Literal["limner", "official", "diffusers"]
 POINTS = 12  # of the loss curve in the card
@@ -117,14 +118,19 @@ def averaged_state(saved: Saved, recipe: TrainSettings, rate: float | None = Non
 
     Raises: ConfigError for a rate the run did not keep.
     """
-    state = dict(checkpoints.tensors(saved, "weights.safetensors"))
+    state = _exported(saved, "weights.safetensors")
     rates = recipe.ema
     if rate is None and not rates:
         return state
     chosen = rates[-1] if rate is None else rate
     if chosen not in rates:
         raise ConfigError(f"{saved.path}: no average at rate {chosen}; this run keeps {', '.join(map(str, rates)) or 'none'}")
-    return state | dict(checkpoints.tensors(saved, checkpoints.ema_file(chosen)))
+    return state | _exported(saved, checkpoints.ema_file(chosen))
+
+
+def _exported(saved: Saved, name: str) -> dict[str, Tensor]:
+    """The tensors of a file that belong to the network."""
+    return {key: value for key, value in checkpoints.tensors(saved, name) if not key.startswith(PREFIX)}
 
 
 def card(finished: Sequence[Finished], notes: str = "") -> str:

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from limner.config import StageSettings, TrainSettings
 from limner.diffusion import importance, schedules
 from limner.diffusion.importance import LevelSampler
-from limner.errors import CheckpointError, TrainingError
+from limner.errors import CheckpointError, ConfigError, TrainingError
 from limner.networks.unet import UNet
 from limner.training import checkpoints, distributed, feed, guard, objectives, optimising, starting
 from limner.training.distributed import Ranks
 from limner.training.feed import LEVEL, Batch, Plan
+from limner.training.outline import PREFIX, Outline
 from limner.training.starting import Start
 
 QUARTILES = 4
@@ -45,6 +46,7 @@ class Run:
     plan: Plan
     ranks: Ranks
     network: UNet
+    outline: Outline | None
     optimiser: torch.optim.AdamW
     averages: dict[float, list[Tensor]]  # EMA rate -> tensors in the order of the parameters
     alpha_bar: Tensor
@@ -90,11 +92,15 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = UNet(stage.network)
+        rough = _outline(network, recipe)
     if start is not None:
         starting.fill(network, start)
     network.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     network.train()
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    if rough is not None:
+        rough.to(ranks.device)
+        named += [(PREFIX + name, p) for name, p in rough.named_parameters()]
     parameters = [p for _, p in named]
     return Run(
         folder,
@@ -103,6 +109,7 @@ def build(
         plan,
         ranks,
         network,
+        rough,
         optimising.adamw(parameters, recipe),
         {rate: [p.detach().clone() for p in parameters] for rate in recipe.ema},
         schedules.of(stage.diffusion),
@@ -111,6 +118,15 @@ def build(
         names=[name for name, _ in named],
         parameters=parameters,
     )
+
+
+def _outline(network: UNet, recipe: TrainSettings) -> Outline | None:
+    s = network.settings
+    if not recipe.outline:
+        return None
+    if s.text is None:
+        raise ConfigError(f"training.outline {recipe.outline:g}: stage {recipe.stage!r} reads no text; set it to 0")
+    return Outline(s.text, s.embed or 4 * s.width, s.channels)
 
 
 def steps(run: Run, *, workers: int = 0, until: int | None = None, wishes: Wishes | None = None) -> Iterator[Report]:
@@ -176,7 +192,10 @@ def _step(run: Run, batches: Iterator[Batch], wishes: Wishes) -> Report:
 
 def _evaluate(run: Run, batch: Batch, t: Tensor) -> objectives.Terms:
     encode = run.network.encode if run.network.text is not None else None
-    return objectives.terms(run.call, encode, batch, t, stage=run.stage, recipe=run.recipe, alpha_bar=run.alpha_bar)
+    outline = None if run.outline is None else run.outline.loss
+    return objectives.terms(
+        run.call, encode, batch, t, stage=run.stage, recipe=run.recipe, alpha_bar=run.alpha_bar, outline=outline
+    )
 
 
 class _Tally:
@@ -216,7 +235,7 @@ class _Tally:
 
 def store(run: Run) -> checkpoints.Saved:
     """Write a checkpoint of the run as it is."""
-    files: dict[str, dict[str, Tensor]] = {"weights.safetensors": run.network.state_dict()}
+    files: dict[str, dict[str, Tensor]] = {"weights.safetensors": _state(run)}
     for rate, averages in run.averages.items():
         files[checkpoints.ema_file(rate)] = dict(zip(run.names, averages))
     states = [run.optimiser.state[p] for p in run.parameters]
@@ -234,8 +253,7 @@ def restore(run: Run, saved: checkpoints.Saved) -> None:
 
     Raises: CheckpointError when a file is damaged or does not fit the network.
     """
-    weights = run.network.state_dict(keep_vars=True)
-    _fill(saved, "weights.safetensors", weights)
+    _fill(saved, "weights.safetensors", _state(run))
     for rate, averages in run.averages.items():
         _fill(saved, checkpoints.ema_file(rate), dict(zip(run.names, averages)))
     states = [run.optimiser.state[p] for p in run.parameters]
@@ -247,6 +265,14 @@ def restore(run: Run, saved: checkpoints.Saved) -> None:
         run.levels.restore({name: t.numpy() for name, t in checkpoints.tensors(saved, "levels.safetensors")})
     run.step = saved.step
     run.seconds = float(saved.facts["seconds"])
+
+
+def _state(run: Run) -> dict[str, Tensor]:
+    """Every tensor of the run's modules by name, the tensors themselves."""
+    state: dict[str, Tensor] = run.network.state_dict(keep_vars=True)
+    if run.outline is not None:
+        state |= {PREFIX + name: value for name, value in run.outline.state_dict(keep_vars=True).items()}
+    return state
 
 
 def _fill(saved: checkpoints.Saved, name: str, places: dict[str, Any]) -> None:

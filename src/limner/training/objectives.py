@@ -62,6 +62,7 @@ def terms(
     stage: StageSettings,
     recipe: TrainSettings,
     alpha_bar: Tensor,
+    outline: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Terms:
     """The loss of every view of a micro-batch at its level t.
 
@@ -76,11 +77,15 @@ def terms(
             ids, mask = (part.to(device, non_blocking=True) for part in batch.tokens)
             cond |= encode(ids, mask)
         output = network(x_t, timesteps(t, stage.diffusion), cond).float()
+        rough = None if outline is None else outline(cond["text"], cond["pooled"], x_0)
     weights = None
     if recipe.weighting != "none":
         weights = losses.snr_weights(t, alpha_bar, stage.diffusion, kind=recipe.weighting, cap=recipe.snr_cap)
     parts = losses.terms(output, x_0, x_t, t, eps, alpha_bar, stage.diffusion, loss=recipe.loss, weights=weights)
-    return Terms(parts.pop("loss"), parts, output)
+    loss = parts.pop("loss")
+    if rough is not None:
+        loss, parts["outline"] = loss + recipe.outline * rough, rough
+    return Terms(loss, parts, output)
 
 
 def levels_at(sampler: LevelSampler, chances: Tensor, levels: int, *, noisier: float = 1.0) -> tuple[Tensor, Tensor]:
