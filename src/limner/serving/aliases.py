@@ -14,7 +14,6 @@ from limner.serving.settings import ServeSettings
 Route = Literal["generations", "edits", "variations"]
 
 EXTENSIONS = ("seed", "steps", "guidance", "guidance_scale", "sampler", "negative_prompt", "strength", "soft", "stream_options")
-_EDITING = ("strength", "soft")  # extensions that need a picture
 _GPT = ("background", "output_format", "output_compression", "quality", "stream", "partial_images", "safety_identifier")
 _GPT_ONLY = {"background", "output_format", "output_compression", "moderation", "stream", "partial_images", "input_fidelity"}
 _SQUARES = ("256x256", "512x512", "1024x1024")
@@ -110,7 +109,7 @@ def unknown(name: str, served: list[str]) -> ApiError:
 
 
 def check_fields(rules: Rules, route: Route, given: set[str]) -> None:
-    """Refuse fields that a name does not take, and extensions that mean nothing here.
+    """Refuse fields that a name does not take.
 
     Raises: ApiError.
     """
@@ -120,8 +119,6 @@ def check_fields(rules: Rules, route: Route, given: set[str]) -> None:
         raise invalid(f"{what}{having or 'one of limner'} has.", param="model", code="unsupported")
     taken = {"prompt", "model", "n", "size", "user", "image", "mask", *EXTENSIONS}
     for name in sorted(given):
-        if name in _EDITING and route != "edits":
-            raise invalid(f"Unknown parameter: '{name}'. It belongs to edits.", param=name, code="unknown_parameter")
         if rules.strict and name not in taken and name not in rules.takes[route]:
             raise invalid(
                 f"Unknown parameter: '{name}'. The model '{rules.name}' does not take it.", param=name, code="unknown_parameter"

@@ -123,6 +123,9 @@ def of_validation(errors: Sequence[Any]) -> ApiError:
     kind, said = first["type"], first["msg"]
     if kind == "missing":
         return invalid(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    if kind == "extra_forbidden":
+        name = ".".join(path)[:80]
+        return invalid(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
     if kind == "json_invalid":
         return invalid("The body is not JSON.", code="invalid_json")
     wrong_type = kind.endswith(("_type", "_parsing", "_unicode"))

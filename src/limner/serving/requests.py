@@ -5,10 +5,11 @@ null is the same as nothing. What a model name allows is in `aliases.py`; upload
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import Request
@@ -125,6 +126,9 @@ class VariationFields(Common):
     """The fields of POST /v1/images/variations, beside its file."""
 
 
+BODIES: dict[Route, type[Common]] = {"generations": GenerateBody, "edits": EditFields, "variations": VariationFields}
+
+
 class Upload(NamedTuple):
     """A form: its fields, and its files by their names."""
 
@@ -188,22 +192,24 @@ def parse(kind: type[Body], fields: Mapping[str, Any], *, strict: bool, files: I
     known = [field.alias or name for name, field in kind.model_fields.items()]
     for name in fields:
         if name not in known:
-            raise unknown(name, [*known, *files])
+            raise _unknown(name, [*known, *files])
     try:
         return kind.model_validate(dict(fields), strict=strict)
     except ValidationError as error:
         raise of_validation(error.errors()) from None
 
 
-def unknown(name: str, known: Iterable[str]) -> ApiError:
-    """A field that nobody knows, with the one that may be meant."""
+def _unknown(name: str, known: Iterable[str]) -> ApiError:
+    """A field that a route does not know, with the routes that do or the field that may be meant."""
+    routes = [route for route, body in BODIES.items() if name in body.model_fields]
     near = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.6)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = f" It belongs to {' and '.join(routes)}." if routes else f" Did you mean '{near[0]}'?" if near else ""
     return invalid(f"Unknown parameter: '{name[:80]}'.{hint}", param=name[:80], code="unknown_parameter")
 
 
-async def read_form(request: Request, kind: type[Body]) -> tuple[Body, Upload]:
-    """The form of a request.
+@contextlib.asynccontextmanager
+async def form(request: Request, kind: type[Body]) -> AsyncIterator[tuple[Body, Upload]]:
+    """The form of a request, its files open until the block ends.
 
     Raises: ApiError for what is no form, or does not fit.
     """
@@ -211,9 +217,12 @@ async def read_form(request: Request, kind: type[Body]) -> tuple[Body, Upload]:
         raise ApiError(415, "Send the body as multipart/form-data, pictures as files.", code="unsupported_media_type")
     from limner.serving import uploads  # imports torch: not before somebody sends a picture
 
-    form = await uploads.form(request)
-    upload = _sorted(form.multi_items())
-    return parse(kind, upload.fields, strict=False, files=("image", "mask")), upload
+    parts = await uploads.form(request)
+    try:
+        upload = _sorted(parts.multi_items())
+        yield parse(kind, upload.fields, strict=False, files=("image", "mask")), upload
+    finally:
+        await parts.close()
 
 
 def _sorted(parts: Iterable[tuple[str, Any]]) -> Upload:

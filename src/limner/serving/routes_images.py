@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
@@ -18,7 +17,6 @@ from limner.serving.answers import Task
 from limner.serving.envelopes import ApiError, invalid, responses
 from limner.serving.orders import Order
 from limner.serving.requests import EditFields, GenerateBody, Upload, VariationFields, Wanted
-from limner.serving.safety import Refused
 from limner.serving.server import Client, Parts, Serving
 
 router = APIRouter(prefix="/images", tags=["images"])
@@ -26,6 +24,16 @@ files = APIRouter(tags=["images"])
 
 _FAILURES = responses(400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503)
 _DALL_E_2_BYTES = 4 * 2**20
+
+
+class Painting(NamedTuple):
+    """An edit, ready to be queued."""
+
+    order: Order
+    picture: bytes
+    mask: bytes | None
+    size: tuple[int, int]  # of the picture
+    passed_over: tuple[str, ...]  # pictures that have no part in it
 
 
 @router.post(
@@ -52,20 +60,10 @@ async def edits(request: Request, serving: Parts, client: Client) -> Response:
 
     A picture without a mask is a sketch: `strength` says how far to leave it.
     """
-    body, upload = await requests.read_form(request, EditFields)
-    wanted = requests.wanted(body, upload.given, "edits", serving.settings, serving.shelf.names())
-    order, picture, mask, source = await _painting(body, upload, wanted)
-    passed_over = tuple(f"image[{k}]" for k in range(1, len(upload.images)))
-    return await _drawn(
-        request,
-        serving,
-        wanted._replace(order=order),
-        "edits",
-        client,
-        uploads={"picture": picture, "mask": mask},
-        source=source,
-        passed_over=passed_over,
-    )
+    async with requests.form(request, EditFields) as (body, upload):
+        wanted = requests.wanted(body, upload.given, "edits", serving.settings, serving.shelf.names())
+        painting = await _painting(body, upload, wanted)
+    return await _drawn(request, serving, wanted._replace(order=painting.order), "edits", client, painting)
 
 
 @router.post(
@@ -76,11 +74,11 @@ async def edits(request: Request, serving: Parts, client: Client) -> Response:
 )
 async def variations(request: Request, serving: Parts, client: Client) -> Response:
     """What `client.images.create_variation` asks for; no model here has this verb yet."""
-    body, upload = await requests.read_form(request, VariationFields)
-    served = serving.shelf.names()
-    chosen = aliases.choose(body.model, upload.given, serving.settings, served)
-    aliases.check_fields(chosen.rules, "variations", upload.given)
-    await _picture(upload.images[0], "image", chosen.rules.square_png)
+    async with requests.form(request, VariationFields) as (body, upload):
+        served = serving.shelf.names()
+        chosen = aliases.choose(body.model, upload.given, serving.settings, served)
+        aliases.check_fields(chosen.rules, "variations", upload.given)
+        await _picture(upload.images[0], "image", chosen.rules.square_png)
     having = [name for name in served if "variation" in serving.shelf.facts(name).verbs]
     message = f"The model '{chosen.model}' has no variations; models that have: {', '.join(having) or 'none'}."
     raise invalid(message, param="model", code="unsupported")
@@ -106,32 +104,22 @@ async def file(name: str, request: Request, serving: Parts) -> Response:
 
 
 async def _drawn(
-    request: Request,
-    serving: Serving,
-    wanted: Wanted,
-    route: Route,
-    client: str,
-    *,
-    uploads: Mapping[str, bytes | None] | None = None,
-    source: tuple[int, int] | None = None,
-    passed_over: tuple[str, ...] = (),
+    request: Request, serving: Serving, wanted: Wanted, route: Route, client: str, painting: Painting | None = None
 ) -> Response:
     """Have an order drawn and answer with it."""
     told = await guards.take_pictures(request, wanted.order.n)
-    submit = partial(serving.queue.submit, wanted.order, client=client, **(uploads or {}))
-    try:
-        job = await to_thread.run_sync(submit)
-    except Refused as error:
-        raise answers.refused(str(error), wanted.chosen.rules) from None
+    picture, mask = (painting.picture, painting.mask) if painting else (None, None)
+    submit = partial(serving.queue.submit, wanted.order, client=client, picture=picture, mask=mask)
+    job = await to_thread.run_sync(submit)
     base = (serving.settings.public_url or str(request.base_url)).rstrip("/")
-    task = Task(serving, wanted, route, job, base, source, passed_over)
-    response = await answers.answer(request, task)
+    source, passed_over = (painting.size, painting.passed_over) if painting else (None, ())
+    response = await answers.answer(request, Task(serving, wanted, route, job, base, source, passed_over))
     response.headers.update({"x-limner-job": job, **told})
     return response
 
 
-async def _painting(body: EditFields, upload: Upload, wanted: Wanted) -> tuple[Order, bytes, bytes | None, tuple[int, int]]:
-    """The order of an edit with its verb, its picture, its mask, and the size of the picture.
+async def _painting(body: EditFields, upload: Upload, wanted: Wanted) -> Painting:
+    """What an edit asks for, its files read.
 
     Raises: ApiError for pictures or settings that do not fit.
     """
@@ -144,7 +132,10 @@ async def _painting(body: EditFields, upload: Upload, wanted: Wanted) -> tuple[O
         await _picture(other, f"image[{number}]", rules.square_png)
     if upload.mask is not None:
         mask: bytes | None
-        mask, _, alpha = await _picture(upload.mask, "mask", False)
+        mask, masked, alpha = await _picture(upload.mask, "mask", False)
+        if masked != size:
+            message = f"Invalid mask: it has {masked[0]}x{masked[1]} pixels, the picture {size[0]}x{size[1]}."
+            raise invalid(message, param="mask", code="invalid_image_format")
         if rules.strict and not alpha:
             message = "Invalid mask: it has no alpha channel; make transparent what shall be repainted."
             raise invalid(message, param="mask", code="invalid_image_format")
@@ -159,7 +150,8 @@ async def _painting(body: EditFields, upload: Upload, wanted: Wanted) -> tuple[O
             raise invalid("'soft' fades the border of a mask, and there is none.", param="soft")
     else:
         settings = {"verb": "edit", "strength": body.strength, "soft": body.soft or 0}
-    return wanted.order.model_copy(update=settings), first, mask, size
+    passed_over = tuple(f"image[{number}]" for number in range(1, len(upload.images)))
+    return Painting(wanted.order.model_copy(update=settings), first, mask, size, passed_over)
 
 
 async def _picture(upload: UploadFile, param: str, square_png: bool) -> tuple[bytes, tuple[int, int], bool]:
