@@ -22,6 +22,7 @@ from limner.studio.following import followed
 
 SAMPLERS: tuple[SamplerName, ...] = SamplerName.__args__  # type: ignore[attr-defined]
 REMEMBERED = 20  # jobs that a page keeps in mind
+MOST_PAGES = 1000  # whose turns are kept in mind
 _turns = itertools.count()
 _newest: dict[tuple[str, str], int] = {}  # (session, tab) -> who follows; the one before then stops
 
@@ -78,6 +79,7 @@ def fields(
     asks: str,
     empty: str,
     sizes: bool = False,
+    many: bool = True,
     extra: Callable[[], None] | None = None,
 ) -> Controls:
     """Lay out a tab's fields; `extra` lays out what only this tab has, between the buttons and the settings."""
@@ -97,7 +99,7 @@ def fields(
     size = None
     if sizes:
         size = gr.Radio(choices=sides(offer), value=offer.facts.side if offer else None, label="Size", elem_classes="lm-sizes")
-    n = gr.Slider(1, MOST, value=1, step=1, label="Pictures")
+    n = gr.Slider(1, MOST, value=1, step=1, label="Pictures", visible=many)
     with gr.Row(elem_classes="lm-seed"):
         seed = gr.Number(new_seed, label="Seed", precision=0, scale=3, min_width=120)
         dice = gr.Button("New seed", size="sm", scale=1, min_width=80, elem_classes="lm-dice")
@@ -147,12 +149,9 @@ def sides(offer: Offer | None) -> list[tuple[str, int]]:
     return [(f"{side} × {side}" + (" (own)" if side == own else ""), side) for side in (own, 2 * own, 4 * own) if side <= 1024]
 
 
-def wire(
-    desk: Desk, tab: Controls, easel: Easel, order: Callable[..., tuple[list[str], int]], more: Sequence[Any] = ()
-) -> None:
-    """Connect a tab's fields: `order(*fields, *more, jobs)` orders, and gives the ids to keep and the seed taken."""
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    fast: dict[str, Any] = {**quiet, "queue": False}
+def wire_fields(desk: Desk, tab: Controls) -> None:
+    """Connect what the fields do among themselves: count tokens, suit the model, draw and keep seeds."""
+    fast: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     gr.on(
         [tab.prompt.change, tab.model.change],
         lambda prompt, model: counted(desk, model, prompt),
@@ -162,12 +161,20 @@ def wire(
         **fast,
     )
     outputs = [tab.about, tab.steps, tab.guidance, tab.sampler, *([tab.size] if tab.size is not None else [])]
-    tab.model.change(lambda name: suited(desk, name, sized=tab.size is not None), tab.model, outputs, **fast)
+    tab.model.input(lambda name: suited(desk, name, sized=tab.size is not None), tab.model, outputs, **fast)
     tab.dice.click(lambda: (new_seed(), True), None, [tab.seed, tab.lock], **fast)
     tab.seed.input(lambda seed: seed is not None, tab.seed, tab.lock, **fast)
 
-    async def follow(jobs: list[str], request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        async for shown in scenes(desk, tab, jobs, str(request.session_hash)):
+
+def wire(
+    desk: Desk, tab: Controls, easel: Easel, order: Callable[..., tuple[list[str], int]], more: Sequence[Any] = ()
+) -> None:
+    """Connect a tab: `order(*fields, *more, jobs)` orders, and gives the ids to keep and the seed taken."""
+    wire_fields(desk, tab)
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    async def follow(jobs: Any, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        async for shown in scenes(desk, tab, ids_of(jobs), str(request.session_hash)):
             yield shown
 
     following: dict[str, Any] = {
@@ -178,11 +185,18 @@ def wire(
         "concurrency_limit": None,
         **quiet,
     }
-    tab.go.click(order, [*tab.fields, *more, tab.jobs], [tab.jobs, tab.seed], concurrency_limit=None, **quiet).success(
-        **following
-    )
-    gr.context.Context.root_block.load(**following)  # type: ignore[union-attr]  # there is one while a page is laid out
-    tab.cancel.click(lambda jobs: cancelled(desk, jobs), tab.jobs, None, **fast)
+    ordering = tab.go.click(order, [*tab.fields, *more, tab.jobs], [tab.jobs, tab.seed], concurrency_limit=None, **quiet)
+    ordering.success(**following)
+    on_load(**following)
+    tab.cancel.click(lambda jobs: cancelled(desk, ids_of(jobs)), tab.jobs, None, queue=False, **quiet)
+
+
+def on_load(**event: Any) -> None:
+    """Connect an event to the loading of the page that is being laid out."""
+    page = gr.context.Context.root_block
+    if page is None:
+        raise RuntimeError("a tab is laid out inside gr.Blocks")
+    page.load(**event)
 
 
 def counted(desk: Desk, model: str | None, prompt: str) -> str:
@@ -205,9 +219,9 @@ def suited(desk: Desk, name: str | None, *, sized: bool) -> tuple[Any, ...]:
     return about_model(offer), offer.steps, offer.own.guidance, OWN, *size
 
 
-def kept(desk: Desk, jobs: Sequence[str], new: str) -> list[str]:
+def kept(desk: Desk, jobs: Any, new: str) -> list[str]:
     """The job ids a page keeps in mind: those that have not ended, and the new one last."""
-    found = [(job, desk.queue.status(job)) for job in jobs[-REMEMBERED:]]
+    found = [(job, desk.queue.status(job)) for job in ids_of(jobs)]
     return [*(job for job, status in found if status is not None and status.state not in ENDS), new]
 
 
@@ -219,18 +233,29 @@ def cancelled(desk: Desk, jobs: Sequence[str]) -> None:
         desk.queue.cancel(job)
 
 
+def ids_of(kept: Any) -> list[str]:
+    """The job ids that a browser has kept, whatever else it may have kept there."""
+    return [str(job) for job in kept[-REMEMBERED:]] if isinstance(kept, list) else []
+
+
+def turn(session: str, tab: str) -> Callable[[], bool]:
+    """Take over following a tab's jobs: whoever did so before in this page stops. Says whether it is still one's turn."""
+    me, place = next(_turns), (session, tab)
+    _newest[place] = me
+    while len(_newest) > MOST_PAGES:  # pages that were closed
+        del _newest[next(iter(_newest))]
+    return lambda: _newest.get(place) == me
+
+
 async def scenes(desk: Desk, tab: Controls, jobs: Sequence[str], session: str) -> AsyncIterator[tuple[Any, ...]]:
     """Stage, status line and cancel button, again whenever something has happened to one of the jobs."""
-    me = next(_turns)
-    place = (session, tab.tab)
-    _newest[place] = me
-    try:
-        async for views in followed(desk.queue, jobs, lambda: _newest.get(place) == me):
-            busy = any(not view.ended for view in views)
-            yield showing.stage(views, empty=tab.empty), plain(showing.said(views)), gr.Button(interactive=busy)
-            for view in views:
-                if view.state == "failed":
-                    gr.Warning(plain(view.message), title="Not drawn")
-    finally:
-        if _newest.get(place) == me:
-            del _newest[place]
+    told: set[str] = set()
+    first = True
+    async for views in followed(desk.queue, jobs, turn(session, tab.tab)):
+        busy = any(not view.ended for view in views)
+        yield showing.stage(views, empty=tab.empty), plain(showing.said(views)), gr.Button(interactive=busy)
+        failed = {view.id: view.message for view in views if view.state == "failed" and view.id not in told}
+        for message in () if first else failed.values():  # what had failed before the page was loaded is no news
+            gr.Warning(plain(message), title="Not drawn")
+        told |= set(failed)
+        first = False

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from limner import catalog
@@ -19,6 +20,7 @@ from limner.serving.store import Store
 from limner.studio import words
 
 PATH = "/studio"  # where the page lies on the server
+HANDED_OUT = 32  # files made for the page that are kept
 CLIENT = "studio"  # who the queue takes the studio's orders from
 
 
@@ -47,6 +49,15 @@ class Desk:
     queue: Queue
     store: Store
     shelf: Shelf
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict, compare=False)  # token -> name and content
+
+    def hand_out(self, name: str, data: bytes) -> str:
+        """Where the page can fetch a file that was made for it; the last few are kept."""
+        token = secrets.token_urlsafe(16)
+        self.files[token] = name, data
+        while len(self.files) > HANDED_OUT:
+            del self.files[next(iter(self.files))]
+        return f"{PATH}/made/{token}"
 
     def names(self, verb: Verb) -> list[str]:
         """The models that have a verb."""

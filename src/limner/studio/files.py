@@ -36,6 +36,15 @@ def routes(desk: Desk) -> APIRouter:
         data = await asyncio.to_thread(bare, path)
         return Response(data, media_type="image/png", headers=attached)
 
+    @router.get("/made/{token}")
+    async def made(token: str) -> Response:
+        found = desk.files.get(token)
+        if found is None:
+            raise HTTPException(404, "there is no such file any more; load the page again")
+        name, data = found
+        kind = "text/csv; charset=utf-8" if name.endswith(".csv") else "image/png"
+        return Response(data, media_type=kind, headers=HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'})
+
     return router
 
 

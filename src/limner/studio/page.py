@@ -18,7 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from limner.studio import canvas, controls, draw, edit, files, gallery, history, sketch
+from limner.studio import canvas, compare, controls, draw, edit, files, gallery, history, sketch
 from limner.studio.asking import OWN
 from limner.studio.desk import PATH, Desk
 from limner.studio.draw import Draw
@@ -75,6 +75,8 @@ def build(desk: Desk) -> gr.Blocks:
                 editing = edit.lay(desk)
             with gr.Tab("Sketch", id="sketch", render_children=True):
                 sketching = sketch.lay(desk)
+            with gr.Tab("Compare", id="compare"):
+                compare.lay(desk)
             with gr.Tab("History", id="history") as tab:
                 kept = gallery.lay(desk, tab)
         _send(desk, tabs, drawing, editing, sketching)

@@ -47,6 +47,14 @@
   const label = (selector, name) =>
     document.querySelectorAll(selector).forEach((e) => e.getAttribute("aria-label") || e.setAttribute("aria-label", name));
 
+  // A tab that opens is seen from its top.
+  let tab = null;
+  function top() {
+    const now = document.querySelector('#lm-tabs [role="tab"][aria-selected="true"]')?.id ?? null;
+    if (tab !== null && now !== tab) window.scrollTo({ top: 0 });
+    tab = now;
+  }
+
   let asked = false;
   function settle() {
     asked = false;
@@ -59,6 +67,7 @@
     });
     document.documentElement.lang ||= "en";
     label(".lm-canvas canvas", "Canvas");
+    top();
   }
   new MutationObserver(() => {
     if (!asked) {
