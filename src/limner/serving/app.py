@@ -77,7 +77,6 @@ def _add_layers(app: FastAPI, serving: Serving) -> None:
     """What a request passes on its way in; the last one added is the first to see it."""
     settings = serving.settings
     hosts = guards.hosts_of(settings.host, settings.public_url, settings.allowed_hosts)
-    app.add_middleware(guards.BodyLimit, most=2 * settings.upload_mb * 2**20)
     app.add_middleware(
         guards.KeyGuard,
         keys=serving.keys,
@@ -88,6 +87,7 @@ def _add_layers(app: FastAPI, serving: Serving) -> None:
     if settings.cors_origins:
         told: Any = {"allow_methods": ["*"], "allow_headers": ["*"], "expose_headers": ["x-request-id", "retry-after"]}
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), **told)
+    app.add_middleware(guards.BodyLimit, most=2 * settings.upload_mb * 2**20)
     app.add_middleware(guards.HouseRules, hosts=hosts, origins=settings.cors_origins)
     app.add_middleware(Tracing)
 

@@ -1,7 +1,7 @@
 """What every request passes before a route sees it, written as plain ASGI so that nothing is buffered on the way.
 
-From the outside in: `HouseRules` (security headers, foreign hosts and pages), `KeyGuard` (keys, requests a minute),
-`BodyLimit` (bytes and time of a body while it comes in). `take_pictures` is for routes, which know how many are asked for.
+From the outside in: `HouseRules` (security headers, foreign hosts and pages), `BodyLimit` (bytes and time of a body while it
+comes in), `KeyGuard` (keys, requests a minute). `take_pictures` is for routes, which know how many are asked for.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ COUNTED = ("/v1/", "/images/", "/jobs")  # requests that a limit of requests is 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 JSON_LIMIT = 2**20  # bytes of a body that is no form; Python needs some twenty times this to hold the worst of them
+LINGER = 5.0  # seconds that a body nobody reads may take before the answer to it is sent
 GRACE = 30.0  # seconds that a body may take to begin with
 SLOWEST = 16 * 1024  # bytes a second; whoever sends slower holds a place that others need
 
@@ -171,7 +172,11 @@ class KeyGuard:
 
 
 class BodyLimit:
-    """Counts a body while it comes in, whatever its Content-Length says, and stops it when it is too long or too slow."""
+    """Counts a body while it comes in, whatever its Content-Length says, and stops it when it is too long or too slow.
+
+    Answers wait until a body that nobody wanted to read has come in (`LINGER`): closed earlier, the connection would be
+    reset, and the client would see that instead of the answer.
+    """
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
         """`most`: bytes of a form with its files; other bodies may have `JSON_LIMIT`."""
@@ -186,13 +191,15 @@ class BodyLimit:
         form = headers.get("content-type", "").lower().startswith("multipart/form-data")
         most = self.most if form else min(self.most, JSON_LIMIT)
         declared = headers.get("content-length", "")
+        waits = "expect" in headers  # for a word before it sends its body; then there is nothing to wait for here
+        gate = _Gate(most, receive, send, linger=0.0 if waits else LINGER)
         if declared.isdecimal() and int(declared[:20]) > most:
-            await refuse(_too_large(most), scope, send)
-            return
-        gate = _Gate(most, receive, send)
-        with contextlib.suppress(_Stop):
-            await self.app(scope, gate.receive, gate.send)
+            gate.error = _too_large(most)
+        else:
+            with contextlib.suppress(_Stop):
+                await self.app(scope, gate.receive, gate.send)
         if gate.error is not None and not gate.answered:
+            await gate.drain()
             await refuse(gate.error, scope, send)
 
 
@@ -203,10 +210,10 @@ class _Stop(Exception):  # noqa: N818 (control flow, never seen outside)
 class _Gate:
     """One request's way in and out: what comes in is counted, and what goes out is held back once that was too much."""
 
-    def __init__(self, most: int, receive: Receive, send: Send) -> None:
+    def __init__(self, most: int, receive: Receive, send: Send, *, linger: float) -> None:
         self.error: ApiError | None = None
         self.answered = False
-        self._most = most
+        self._most, self._linger = most, linger
         self._receive, self._send = receive, send
         self._seen = 0
         self._ended = False
@@ -220,15 +227,10 @@ class _Gate:
             return await self._receive()
         try:
             async with asyncio.timeout(self._began + GRACE + self._seen / SLOWEST - time.monotonic()):
-                message = await self._receive()
+                message = await self._next()
         except TimeoutError:
             self.error = ApiError(408, "The body came too slowly; send it again.", code="request_timeout")
             raise _Stop from None
-        if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            self._ended = not message.get("more_body", False)
-        else:
-            self._ended = True
         if self._seen > self._most:
             self.error = _too_large(self._most)
             raise _Stop
@@ -238,8 +240,24 @@ class _Gate:
         """Pass an answer on, unless it is one to a body that was cut off here."""
         if self.error is not None and not self.answered:
             return
+        if not self.answered:
+            await self.drain()
         self.answered = True
         await self._send(message)
+
+    async def drain(self) -> None:
+        """Let the rest of the body come in, unseen and unkept, for a while and no more of it than a body may have."""
+        end = self._seen + self._most
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._linger):
+                while not self._ended and self._seen < end:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
 
 
 async def take_pictures(request: Request, count: int) -> dict[str, str]:
