@@ -255,6 +255,46 @@ def test_an_answer_may_take_as_long_as_it_likes_once_the_body_is_there(monkeypat
     assert ask(BodyLimit(slow, most=10), method="POST", parts=(b"x",)).body == b"done"
 
 
+def test_an_answer_waits_for_a_body_that_nobody_read() -> None:
+    read = 0
+
+    async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            return message
+
+        async def early(scope: Scope, receive: Receive, send: Send) -> None:
+            await Response(b"no", 400)(scope, receive, send)
+            assert read == 15  # all had come in before the answer went out
+
+        await BodyLimit(early, most=100)(scope, counted, send)
+
+    assert ask(hasty, method="POST", headers=FORM, parts=(b"12345",) * 3).status == 400
+    assert read == 15
+
+
+def test_a_body_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "LINGER", 0.05)
+
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(b"no", 400)(scope, receive, send)
+
+    assert ask(BodyLimit(early, most=10**6), method="POST", headers=FORM, parts=(b"x",) * 50, pause=0.02).status == 400
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_no_accident() -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def never(message: Message) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(BodyLimit(echo, most=10)(scope, gone, never))
+
+
 # Hosts, pages, headers
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.serving import limits
@@ -196,7 +196,7 @@ class BodyLimit:
         if declared.isdecimal() and int(declared[:20]) > most:
             gate.error = _too_large(most)
         else:
-            with contextlib.suppress(_Stop):
+            with contextlib.suppress(_Stop, ClientDisconnect):  # whoever left in the middle of a body gets no answer
                 await self.app(scope, gate.receive, gate.send)
         if gate.error is not None and not gate.answered:
             await gate.drain()
