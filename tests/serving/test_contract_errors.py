@@ -161,6 +161,17 @@ def test_without_a_good_key_nobody_passes_where_keys_are_required(serve: Any) ->
         assert client.models.retrieve("tiny").id == "tiny"
 
 
+@pytest.mark.parametrize(("model", "code"), [("dall-e-2", "content_policy_violation"), ("gpt-image-1", "moderation_blocked")])
+def test_what_the_policy_refuses_has_the_code_of_the_name(client: openai.OpenAI, model: str, code: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="safety rule") as caught:
+        client.images.generate(model=model, prompt="hentai")
+    assert (caught.value.type, caught.value.code) == ("image_generation_user_error", code)
+
+
+def test_low_moderation_lets_more_pass(client: openai.OpenAI) -> None:
+    assert client.images.generate(model="gpt-image-1", prompt="hentai", moderation="low").data
+
+
 def test_too_many_pictures_are_a_rate_limit(serve: Any) -> None:
     server = serve(pictures_a_minute=2)
     with server.client(max_retries=0) as client:

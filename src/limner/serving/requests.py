@@ -192,14 +192,14 @@ def parse(kind: type[Body], fields: Mapping[str, Any], *, strict: bool, files: I
     known = [field.alias or name for name, field in kind.model_fields.items()]
     for name in fields:
         if name not in known:
-            raise _unknown(name, [*known, *files])
+            raise unknown(name, [*known, *files])
     try:
         return kind.model_validate(dict(fields), strict=strict)
     except ValidationError as error:
         raise of_validation(error.errors()) from None
 
 
-def _unknown(name: str, known: Iterable[str]) -> ApiError:
+def unknown(name: str, known: Iterable[str]) -> ApiError:
     """A field that a route does not know, with the routes that do or the field that may be meant."""
     routes = [route for route, body in BODIES.items() if name in body.model_fields]
     near = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.6)

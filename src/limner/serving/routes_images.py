@@ -17,6 +17,7 @@ from limner.serving.answers import Task
 from limner.serving.envelopes import ApiError, invalid, responses
 from limner.serving.orders import Order
 from limner.serving.requests import EditFields, GenerateBody, Upload, VariationFields, Wanted
+from limner.serving.safety import Refused
 from limner.serving.server import Client, Parts, Serving
 
 router = APIRouter(prefix="/images", tags=["images"])
@@ -110,7 +111,10 @@ async def _drawn(
     told = await guards.take_pictures(request, wanted.order.n)
     picture, mask = (painting.picture, painting.mask) if painting else (None, None)
     submit = partial(serving.queue.submit, wanted.order, client=client, picture=picture, mask=mask)
-    job = await to_thread.run_sync(submit)
+    try:
+        job = await to_thread.run_sync(submit)
+    except Refused as error:
+        raise answers.refused(str(error), wanted.chosen.rules) from None
     base = (serving.settings.public_url or str(request.base_url)).rstrip("/")
     source, passed_over = (painting.size, painting.passed_over) if painting else (None, ())
     response = await answers.answer(request, Task(serving, wanted, route, job, base, source, passed_over))
