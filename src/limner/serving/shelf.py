@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from limner import catalog
 from limner.config import SystemSettings
-from limner.errors import CheckpointError, LimnerError, MemoryLimitError
+from limner.errors import CheckpointError, MemoryLimitError
 from limner.serving.orders import Verb
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ def _outline(folder: Path) -> Pipe:
 
     try:
         settings = catalog.settings_of(folder)
-    except (OSError, ValueError) as error:
-        raise LimnerError(f"{folder.name}: config.json cannot be read any more ({error})") from None
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder.name}: config.json cannot be read any more; fetch or export the model again") from None
     stages = tuple(
         Stage(number, each, hollow(UNet, each.network), None, schedules.of(each.diffusion), torch.device("meta"))
         for number, each in enumerate(settings.stages)
