@@ -22,6 +22,7 @@ from limner.studio.following import followed
 
 SAMPLERS: tuple[SamplerName, ...] = SamplerName.__args__  # type: ignore[attr-defined]
 REMEMBERED = 20  # jobs that a page keeps in mind
+LARGEST = 1024  # pixels of a side that are offered
 MOST_PAGES = 1000  # whose turns are kept in mind
 _turns = itertools.count()
 _newest: dict[tuple[str, str], int] = {}  # (session, tab) -> who follows; the one before then stops
@@ -98,12 +99,14 @@ def fields(
     about = gr.HTML(about_model(offer), elem_classes="lm-about")
     size = None
     if sizes:
-        size = gr.Radio(choices=sides(offer), value=offer.facts.side if offer else None, label="Size", elem_classes="lm-sizes")
+        size = gr.Radio(
+            choices=sides(offer), value=offer.facts.side if offer else None, label="Size in pixels", elem_classes="lm-sizes"
+        )
     n = gr.Slider(1, MOST, value=1, step=1, label="Pictures", visible=many)
     with gr.Row(elem_classes="lm-seed"):
-        seed = gr.Number(new_seed, label="Seed", precision=0, scale=3, min_width=120)
-        dice = gr.Button("New seed", size="sm", scale=1, min_width=80, elem_classes="lm-dice")
-        lock = gr.Checkbox(label="Keep the seed", container=False, scale=1, min_width=120)
+        seed = gr.Number(new_seed, label="Seed", precision=0, scale=2, min_width=120)
+        dice = gr.Button("New seed", size="sm", scale=1, min_width=92, elem_classes="lm-dice")
+        lock = gr.Checkbox(label="Keep it", container=False, scale=1, min_width=90)
     with gr.Accordion("More settings", open=False):
         negative = gr.Textbox("", label="Draw away from", placeholder="what should not be there", lines=1, max_lines=5)
         steps = gr.Slider(1, 250, value=offer.steps if offer else 20, step=1, label="Steps")
@@ -137,8 +140,7 @@ def about_model(offer: Offer | None) -> str:
     if offer is None:
         return "<p>No model can do this yet. Put one into the models folder, or start the studio with --models.</p>"
     facts = offer.facts
-    sizes = " and ".join(f"{side} px" for side in facts.sides)
-    return f"<p>{plain(facts.summary)}. {sizes}; {', '.join(facts.verbs)}.</p>"
+    return f"<p>{plain(facts.summary)}. Can {', '.join(facts.verbs)}.</p>"
 
 
 def sides(offer: Offer | None) -> list[tuple[str, int]]:
@@ -146,7 +148,7 @@ def sides(offer: Offer | None) -> list[tuple[str, int]]:
     if offer is None:
         return []
     own = offer.facts.side
-    return [(f"{side} × {side}" + (" (own)" if side == own else ""), side) for side in (own, 2 * own, 4 * own) if side <= 1024]
+    return [(str(side), side) for side in (own, 2 * own, 4 * own) if side <= LARGEST]
 
 
 def wire_fields(desk: Desk, tab: Controls) -> None:

@@ -58,7 +58,7 @@ def lay(desk: Desk) -> Edit:
                 empty=EMPTY,
                 extra=lambda: made.append(_own_fields()),
             )
-        with gr.Column(scale=9, min_width=320), gr.Row(elem_classes="lm-pair"):
+        with gr.Column(scale=9, min_width=320, elem_classes="lm-board"), gr.Row(elem_classes="lm-pair"):
             with gr.Column(min_width=320, elem_classes="lm-canvas"):
                 board = gr.ImageEditor(
                     type="pil",

@@ -41,7 +41,7 @@ def lay(desk: Desk) -> Sketch:
                 empty=EMPTY,
                 extra=lambda: made.append(_strength()),
             )
-        with gr.Column(scale=9, min_width=320), gr.Row(elem_classes="lm-pair"):
+        with gr.Column(scale=9, min_width=320, elem_classes="lm-board"), gr.Row(elem_classes="lm-pair"):
             with gr.Column(min_width=320, elem_classes="lm-canvas"):
                 board = gr.ImageEditor(
                     sheet(),

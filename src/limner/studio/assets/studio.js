@@ -36,6 +36,10 @@
   }
 
   document.addEventListener("click", (event) => {
+    if (innerWidth < 720 && event.target.closest?.(".lm-go")) {
+      // On a telephone the stage lies below the settings.
+      [...document.querySelectorAll(".lm-status")].find(seen)?.scrollIntoView({ block: "start" });
+    }
     const copy = event.target.closest?.("[data-copy]");
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => (copy.textContent = "Copied"));
   });
