@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import socket
 import time
@@ -18,12 +19,11 @@ from limner.cli.terminal import Terminal
 from limner.errors import ConfigError, LimnerError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from limner.serving.settings import ServeSettings
 
 app = typer.Typer(invoke_without_command=True)
 app.add_typer(serve_keys.app, name="keys")
+NEEDS = ("fastapi", "uvicorn", "python_multipart", "sqlmodel", "prometheus_client")
 _GRACE = 10  # seconds for answers that are on their way when the server is told to stop
 
 
@@ -54,11 +54,14 @@ class Work:
         list[str] | None, option("--alias", help="Another model for one of the names: dall-e-3=glide. Repeatable.")
     ] = None
     models: Annotated[
-        list[Path] | None, option("--folder", help="A checkpoint folder to serve beside the known models. Repeatable.")
+        list[Path] | None, option("--models", help="A checkpoint folder to serve beside the known ones. Repeatable.")
     ] = None
     device: Device = "auto"
     dtype: Precision = Dtype.auto
-    memory_mb: Annotated[int, option("--memory", help="MB of loaded models; the least recently used goes.", min=1)] = 4096
+    memory_mb: Annotated[int, option("--memory-mb", help="Of loaded models; the least recently used goes.", min=1)] = 4096
+    replicas: Annotated[
+        int | None, option("--replicas", help="Processes that draw, on Ray Serve (extra ray); else this one does.", min=1)
+    ] = None
     bound: Annotated[int, option("--queue", help="Jobs that may wait; more are answered 429.", min=1)] = 200
     batch: Annotated[int, option("--batch", help="Pictures drawn together.", min=1)] = 8
 
@@ -68,7 +71,7 @@ class Access:
     """Who may ask for how much."""
 
     keys_required: Annotated[
-        bool, option("--keys/--no-keys", help="Only with a key of `limner serve keys add`; else any key is good.")
+        bool, option("--keys-required", help="Only with a key of `limner serve keys add`; else any key is good.")
     ] = False
     requests_a_minute: Annotated[int | None, option("--requests-a-minute", help="Of each key.", min=1)] = None
     pictures_a_minute: Annotated[int | None, option("--pictures-a-minute", help="Of each key.", min=1)] = None
@@ -96,6 +99,7 @@ def serve(
     """
     if context.invoked_subcommand is not None:
         return
+    check_installed()
     settings = settings_of(place, work, access)
     if dry_run:
         _say(terminal, settings)
@@ -103,16 +107,20 @@ def serve(
     run(terminal, settings)
 
 
+def check_installed() -> None:
+    """Raises: ConfigError saying how to install what is missing."""
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"serve: {', '.join(missing)} is not installed; run: pip install 'limner[serve]'")
+
+
 def settings_of(place: Place, work: Work, access: Access) -> ServeSettings:
     """The flags as the server's settings.
 
-    Raises: ConfigError for what does not fit; LimnerError when the extra is not installed.
+    Raises: ConfigError for what does not fit.
     """
-    try:
-        from limner.serving.settings import ServeSettings, data_folder
-    except ModuleNotFoundError as error:
-        raise LimnerError(f"serve: needs the package {error.name}; install it with pip install 'limner[serve]'") from None
     from limner.config import parse
+    from limner.serving.settings import ServeSettings, data_folder
 
     tree = {**vars(place), **vars(work), **vars(access)}
     lists = {name: tuple(tree[name] or ()) for name in ("allowed_hosts", "cors_origins", "models")}
@@ -125,26 +133,19 @@ def run(terminal: Terminal, settings: ServeSettings) -> None:
 
     Raises: LimnerError when the address cannot be had or the data folder not be used.
     """
-    listening = _listening(settings.host, settings.port)
-    with listening:
+    with _listening(settings.host, settings.port) as listening:
         _log(terminal)
-        try:
-            from limner.serving.app import create_app
-        except ModuleNotFoundError as error:
-            raise LimnerError(f"serve: needs the package {error.name}; install it with pip install 'limner[serve]'") from None
-        serve_app(terminal, create_app(settings), listening)
+        import uvicorn
 
+        from limner.serving.app import create_app
 
-def serve_app(terminal: Terminal, made: FastAPI, listening: socket.socket, page: str = "") -> None:
-    """Serve an app on a socket that listens, until interrupted; `page` is what of it people open."""
-    import uvicorn
-
-    host, port = listening.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    terminal.result(f"{url}{page}", url=url, base_url=f"{url}/v1")
-    terminal.say(f"programs: base_url={url}/v1, any api_key; stop with Ctrl-C")
-    config = uvicorn.Config(made, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
-    uvicorn.Server(config).run(sockets=[listening])
+        made = create_app(settings)
+        host, port = listening.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        terminal.result(f"{url}/v1", url=url, base_url=f"{url}/v1")
+        terminal.say("programs use this address as their base URL, and any API key; stop with Ctrl-C")
+        config = uvicorn.Config(made, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -153,7 +154,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).partition(" (")[0]
         raise LimnerError(f"{host}:{port}: cannot be listened on ({reason}); choose another --host or --port") from None
 
 

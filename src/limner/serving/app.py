@@ -11,8 +11,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from limner import __version__
 from limner.errors import CheckpointError, ConfigError
-from limner.serving import aliases, classifiers, envelopes, guards, links, routes_images, routes_jobs, routes_models, safety
+from limner.serving import aliases, envelopes, guards, links, routes_images, routes_jobs, routes_models, safety
 from limner.serving.keys import KeyFile
+from limner.serving.makers import Maker
 from limner.serving.queue import Queue
 from limner.serving.server import Serving
 from limner.serving.settings import ServeSettings
@@ -57,10 +58,28 @@ def parts(settings: ServeSettings) -> Serving:
     shelf = Shelf(models=settings.models, memory_mb=settings.memory_mb, device=settings.device, dtype=settings.dtype)
     check_models(settings, shelf.names())
     store = Store(settings.data)
-    policy = safety.load(settings.policy, classify=classifiers.load(settings.classifier))
-    queue = Queue(store, shelf, bound=settings.bound, batch=settings.batch, policy=policy)
+    maker = _maker(settings)
+    policy = safety.load(settings.policy, classify=_classifier(settings.classifier))
+    queue = Queue(store, shelf, bound=settings.bound, batch=settings.batch, policy=policy, maker=maker)
     queue.metrics.watch(queue)
     return Serving(settings, store, shelf, queue, links.of_folder(settings.data, settings.links_s), KeyFile(settings.data))
+
+
+def _maker(settings: ServeSettings) -> Maker | None:
+    """Who draws: this process (None), or replicas. Raises: LimnerError when Ray is not installed."""
+    if settings.replicas is None:
+        return None
+    from limner.serving.replicas import Replicas
+
+    return Replicas(settings, settings.replicas)
+
+
+def _classifier(name: str | None) -> safety.Classifier | None:
+    if name is None:
+        return None
+    from limner.serving import classifiers  # imports numpy, which takes a while
+
+    return classifiers.load(name)
 
 
 def check_models(settings: ServeSettings, served: list[str]) -> None:

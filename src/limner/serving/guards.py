@@ -90,7 +90,7 @@ class HouseRules:
     def _fault(self, scope: Scope, headers: Headers) -> ApiError | None:
         host = headers.get("host", "")
         if self.hosts is not None and _bare(host) not in self.hosts:
-            return ApiError(421, "This server does not answer to that Host; see --allowed-hosts.", code="unknown_host")
+            return ApiError(421, "This server does not answer to that Host; see --allowed-host.", code="unknown_host")
         origin = headers.get("origin", "").lower().rstrip("/")
         asks = scope["type"] == "http" and scope["method"] in SAFE
         if asks or not origin or "*" in self.origins or origin in self.origins:

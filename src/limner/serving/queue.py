@@ -18,6 +18,7 @@ from typing import Any
 from limner.serving import worker
 from limner.serving.checks import checked
 from limner.serving.line import Line, Speed, Task, Waiting
+from limner.serving.makers import Here, Maker
 from limner.serving.metrics import Metrics, log
 from limner.serving.orders import ENDS, Event, Failure, Full, Order, State, Status
 from limner.serving.safety import Policy, PolicySettings
@@ -40,8 +41,11 @@ class Queue:
         batch: int = 8,
         metrics: Metrics | None = None,
         policy: Policy | None = None,
+        maker: Maker | None = None,
     ) -> None:
-        """`bound` is how many jobs may wait; `batch` how many pictures are drawn at a time; `policy` what is refused."""
+        """`bound` is how many jobs may wait; `batch` how many pictures are drawn at a time; `policy` what is refused;
+        `maker` where they are drawn, which is here unless given.
+        """
         self.store = store
         self.shelf = shelf
         self.bound = bound
@@ -54,7 +58,8 @@ class Queue:
         self._speed = Speed()
         self._changed = threading.Condition(threading.RLock())
         self._listeners: dict[str, set[_Listener]] = {}
-        self._worker: worker.Worker | None = None
+        self.maker = maker or Here(shelf)
+        self._workers: list[worker.Worker] = []
 
     def submit(self, order: Order, *, client: str, picture: bytes | None = None, mask: bytes | None = None) -> str:
         """Accept an order; the id of its job.
@@ -145,14 +150,20 @@ class Queue:
         self.store.sweep_leftovers()
         for row in self.store.unfinished():
             self._resume(row)
-        self._worker = worker.Worker(self)
-        self._worker.start()
+        self.maker.start()
+        self._workers = [worker.Worker(self) for _ in range(self.maker.places)]
+        for each in self._workers:
+            each.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Draw what has been begun, for so many seconds at most; the rest is taken up at the next start."""
-        running, self._worker = self._worker, None
-        if running is not None:
-            running.stop(timeout)
+        running, self._workers = self._workers, []
+        for each in running:
+            each.stopping()
+        for each in running:
+            each.stop(timeout)
+        if running:
+            self.maker.stop()
             for job in list(self._jobs):
                 self.store.again(job, forgiven=True)
         with self._changed:
@@ -164,7 +175,7 @@ class Queue:
     @property
     def ready(self) -> bool:
         """Whether orders are taken and drawn."""
-        return self._worker is not None and self._worker.alive
+        return bool(self._workers) and all(each.alive for each in self._workers)
 
     def __len__(self) -> int:
         """Jobs that wait."""
@@ -177,7 +188,10 @@ class Queue:
         with self._changed:
             if not len(self._line):
                 self._changed.wait(seconds)
-            return self._line.take(self.batch)
+            tasks = self._line.take(self.batch)
+            for job, number in tasks:  # at once, so that nobody takes a job for finished whose last picture is on its way
+                job.drawing[number] = 0.0
+            return tasks
 
     def wake(self) -> None:
         """Let whoever waits in `take` look again."""

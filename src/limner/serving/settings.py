@@ -34,6 +34,7 @@ class ServeSettings(Frozen):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     memory_mb: int = Field(4096, ge=1)  # of loaded models; the least recently used goes
+    replicas: int | None = Field(None, ge=1, le=1024)  # processes that draw, on Ray Serve; None = this one does
     bound: int = Field(200, ge=1)  # jobs that may wait; more are answered 429
     batch: int = Field(8, ge=1)  # pictures drawn together
     longest_s: float = Field(540, gt=0)  # a request without a stream that would wait longer is answered 503 at once

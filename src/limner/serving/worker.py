@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -42,10 +41,14 @@ class Worker:
         """Begin."""
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """Finish the batch that is being drawn, for so many seconds; then give it up after its next step."""
+    def stopping(self) -> None:
+        """Begin no further batch."""
         self._stopping = True
         self._queue.wake()
+
+    def stop(self, timeout: float) -> None:
+        """Finish the batch that is being drawn, for so many seconds; then give it up after its next step."""
+        self.stopping()
         self._thread.join(timeout)
         self._abandoning = True
         self._thread.join(max(timeout, 10.0))
@@ -83,10 +86,7 @@ class Worker:
         queue, order, share = self._queue, tasks[0].job.order, 0.0
         queue.begun(tasks)
         queue.metrics.batches.observe(len(tasks))
-        with (
-            queue.shelf.pipe(order.model) as pipe,
-            contextlib.closing(batches.make(pipe, tasks, self._uploads(tasks))) as items,
-        ):
+        with queue.maker.drawing(tasks, self._uploads(tasks)) as items:
             began = stage_began = time.monotonic()
             for item in items:
                 if self._abandoning or not any(queue.wanted(task) for task in tasks):
