@@ -66,7 +66,7 @@ def run(folder: Path, count: int, seed: int) -> dict[str, Any]:
     """Start a server, send everything, ask how it is."""
     model = tiny.save(folder / "tiny")
     log = folder / "server.log"
-    command = [sys.executable, "-m", "limner", "serve", "--port", "0", "--json", "--folder", str(model), "--model", "tiny"]
+    command = [sys.executable, "-m", "limner", "serve", "--port", "0", "--json", "--models", str(model), "--model", "tiny"]
     environment = os.environ | {"LIMNER_MODELS": str(folder / "none"), "OMP_NUM_THREADS": "1"}
     with log.open("wb") as errors:
         server = subprocess.Popen(
