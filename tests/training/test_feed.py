@@ -29,15 +29,17 @@ def plan(tokenizer: tokens.Tokenizer, stage: str = "base", *, rank: int = 0, ran
 
 
 def joined(batches: list[feed.Batch]) -> list[torch.Tensor]:
-    rows = [[b.picture, b.eps, b.chances, *(b.tokens or ()), *(() if b.low is None else (b.low,))] for b in batches]
+    rows = [[b.picture, b.eps, b.chances, *(b.tokens or ()), *(p for p in (b.low, b.known) if p is not None)] for b in batches]
     return [torch.cat(column) for column in zip(*rows)]
 
 
+@pytest.mark.parametrize("inpaint", [False, True])
 @pytest.mark.parametrize("stage", ["base", "upsampler"])
-def test_a_step_holds_the_same_views_however_it_is_split(tokenizer: tokens.Tokenizer, stage: str) -> None:
-    whole = joined([feed.read(plan(tokenizer, stage, batch=8), 3)])
-    turns = joined([feed.read(plan(tokenizer, stage, batch=8, accumulate=4), 12 + turn) for turn in range(4)])
-    ranks = [plan(tokenizer, stage, batch=8, accumulate=2, rank=rank, ranks=2) for rank in range(2)]
+def test_a_step_holds_the_same_views_however_it_is_split(tokenizer: tokens.Tokenizer, stage: str, inpaint: bool) -> None:
+    recipe = {"batch": 8, "inpaint": inpaint}
+    whole = joined([feed.read(plan(tokenizer, stage, **recipe), 3)])
+    turns = joined([feed.read(plan(tokenizer, stage, accumulate=4, **recipe), 12 + turn) for turn in range(4)])
+    ranks = [plan(tokenizer, stage, accumulate=2, rank=rank, ranks=2, **recipe) for rank in range(2)]
     spread = joined([feed.read(ranks[rank], 6 + turn) for turn in range(2) for rank in range(2)])
     for one, two, three in zip(whole, turns, spread, strict=True):
         assert torch.equal(one, two)
@@ -95,6 +97,47 @@ def test_crops_come_from_everywhere_in_the_picture() -> None:
     picture[..., 0], picture[..., 1] = np.arange(32)[:, None], np.arange(32)[None]
     corners = {tuple(feed.cut(picture, 16, 4, feed.draws(0, k).random(feed.CHANCES))[0, 0, :2].tolist()) for k in range(600)}
     assert corners == {(top, left) for top in range(0, 17, 4) for left in range(0, 17, 4)}
+
+
+@pytest.mark.parametrize("stage", ["base", "upsampler"])
+def test_what_is_erased_leaves_all_other_draws_as_they_were(tokenizer: tokens.Tokenizer, stage: str) -> None:
+    plain, erasing = (feed.read(plan(tokenizer, stage, batch=8, inpaint=inpaint), 2) for inpaint in (False, True))
+    assert erasing.known is not None
+    for one, two in zip(joined([plain]), joined([erasing]), strict=False):
+        assert torch.equal(one, two)
+
+
+def test_regions_are_erased_at_the_recipes_rates(tokenizer: tokens.Tokenizer) -> None:
+    shares = {"boxes": 0.5, "strokes": 0, "objects": 0, "everything": 0.3, "nothing": 0.2}
+    known = feed.read(plan(tokenizer, batch=1000, inpaint=True, erase=shares), 0).known
+    assert known is not None
+    assert known.shape == (1000, 1, 8, 8)
+    assert set(known.unique().tolist()) == {0, 1}
+    means = known.double().mean(dim=(1, 2, 3))
+    for share, found in ((0.3, (means == 0).double().mean().item()), (0.2, (means == 1).double().mean().item())):
+        assert abs(found - share) <= 4 * math.sqrt(share * (1 - share) / 1000)
+
+
+def test_regions_of_crops_lie_in_the_crop(tokenizer: tokens.Tokenizer) -> None:
+    boxes = {"boxes": 1, "strokes": 0, "objects": 0, "everything": 0, "nothing": 0}
+    batch = feed.read(plan(tokenizer, "upsampler", batch=16, crop=16, inpaint=True, erase=boxes), 0)
+    assert batch.known is not None
+    assert batch.known.shape == (16, 1, 16, 16)
+    assert bool(((batch.known == 0).flatten(1).any(1) & (batch.known == 1).flatten(1).any(1)).all())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        ({"inpaint": True, "erase": None}, "inpaints: say with training.erase what it is not shown"),
+        ({"inpaint": False, "erase": {}}, "does not inpaint: leave it out"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_network_is_refused(
+    tokenizer: tokens.Tokenizer, recipe: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        plan(tokenizer, **recipe)
 
 
 @pytest.mark.parametrize(

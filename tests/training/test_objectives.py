@@ -43,6 +43,35 @@ def test_no_sigma_means_no_blur() -> None:
     assert torch.equal(objectives.blurred(picture, torch.zeros(2)), picture)
 
 
+def test_a_network_that_inpaints_is_told_the_picture_its_mask_and_all_of_the_smaller_picture() -> None:
+    read, plan = batch(inpaint=True, drop_low_res_blur=1.0)
+    assert read.known is not None
+    assert read.low is not None
+    cond = objectives.conditions(read, plan.recipe, CPU)
+    assert torch.equal(cond["image"], objectives.to_unit(read.picture, CPU))
+    assert torch.equal(cond["known"], read.known.float())
+    assert torch.equal(cond["low_res"], objectives.to_unit(read.low, CPU))
+
+
+def test_the_loss_is_that_of_all_pixels_known_or_not() -> None:
+    read, plan = batch(inpaint=True)
+    assert read.known is not None
+
+    def loss(wrong: Tensor) -> Tensor:
+        """Of a network that says the truth (v at the last level is -x_0), and 1 more where `wrong` is."""
+        alpha_bar = torch.tensor([0.5, 0.0], dtype=torch.float64)
+        stage = plan.stage.model_copy(update={"diffusion": plan.stage.diffusion.model_copy(update={"levels": 2})})
+        truth = wrong - objectives.to_unit(read.picture, CPU)
+        t = torch.ones(len(wrong), dtype=torch.int64)
+        return objectives.terms(
+            lambda x, t, cond: truth, None, read, t, stage=stage, recipe=plan.recipe, alpha_bar=alpha_bar
+        ).loss
+
+    known = read.known.float().expand(-1, 3, -1, -1)
+    for wrong in (known, 1 - known):
+        torch.testing.assert_close(loss(wrong), wrong.mean(dim=(1, 2, 3)), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_condition_is_left_sharp_in_the_recipes_share_of_views(share: float) -> None:
     read, plan = batch(drop_low_res_blur=share)
