@@ -55,8 +55,8 @@ def test_the_python_of_a_page_runs(page: Path) -> None:
 def test_the_commands_of_a_page_are_understood(line: str) -> None:
     command: Any = typer.main.get_command(app)
     context = command.make_context("limner", shlex.split(line)[1:], resilient_parsing=False)
-    while hasattr(command, "commands"):
-        _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    while hasattr(command, "commands") and (rest := [*context._protected_args, *context.args]):
+        _, command, rest = command.resolve_command(context, rest)
         context = command.make_context(command.name, rest, parent=context)
     assert context.params
 
