@@ -250,11 +250,12 @@ def served(data: Path, *, batch: int, bound: int) -> Iterator[tuple[subprocess.P
 
 def wait_ready(url: str) -> None:
     """Until the server takes orders."""
-    for _ in range(600):
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=60).status_code == 200:
-                return
-        time.sleep(0.1)
+    with httpx.Client(base_url=url, timeout=60, verify=False) as asking:
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError):
+                if asking.get("/readyz").status_code == 200:
+                    return
+            time.sleep(0.1)
     raise RuntimeError("the server did not become ready")
 
 
@@ -262,12 +263,12 @@ def wait_ready(url: str) -> None:
 async def clients(url: str, count: int) -> AsyncIterator[list[httpx.AsyncClient]]:
     """HTTP clients, each with a key of its own, so that the server tells them apart."""
     async with contextlib.AsyncExitStack() as stack:
-        keys = [{"authorization": f"Bearer client-{number}"} for number in range(count)]
+        # Nothing is encrypted here; without verify=False each client would read the certificates of all authorities.
         yield [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=url, headers=key, timeout=120, limits=httpx.Limits(max_connections=2))
+                httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer client-{number}"}, timeout=120, verify=False)
             )
-            for key in keys
+            for number in range(count)
         ]
 
 

@@ -130,16 +130,27 @@ def test_a_full_queue_takes_nothing_more_and_says_when_to_come_again(store: Stor
     assert store.counts() == {"queued": 2}
 
 
+def test_nobody_takes_all_the_places_of_the_queue(store: Store, shelf: Shelf) -> None:
+    queue = Queue(store, shelf, bound=4)
+    for _ in range(3):
+        queue.submit(ORDER, client="greedy")
+    with pytest.raises(Full):
+        queue.submit(ORDER, client="greedy")
+    queue.submit(ORDER, client="other")
+    with pytest.raises(Full):
+        queue.submit(ORDER, client="third")
+
+
 def test_many_threads_cannot_overfill_the_queue(store: Store, shelf: Shelf) -> None:
     queue, refused = Queue(store, shelf, bound=5), []
 
-    def send() -> None:
+    def send(number: int) -> None:
         try:
-            queue.submit(ORDER, client="a")
+            queue.submit(ORDER, client=f"client {number}")
         except Full as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=send) for _ in range(12)]
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

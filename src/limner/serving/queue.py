@@ -76,7 +76,7 @@ class Queue:
         if order.seed is None:
             order = order.model_copy(update={"seed": secrets.randbelow(2**32)})
         with self._changed:
-            self._check_room(order)
+            self._check_room(order, client)
             job = Waiting(new_id(), client, order, deque(range(order.n)))
             self._jobs[job.id] = job  # holds its place while the disk is written to
         try:
@@ -148,8 +148,9 @@ class Queue:
         """
         self.store.claim()
         self.store.sweep_leftovers()
+        have = self.store.have()
         for row in self.store.unfinished():
-            self._resume(row)
+            self._resume(row, have.get(row.id, set()))
         self.maker.start()
         self._workers = [worker.Worker(self) for _ in range(self.maker.places)]
         for each in self._workers:
@@ -262,17 +263,18 @@ class Queue:
 
     # Within.
 
-    def _check_room(self, order: Order) -> None:
-        waiting = sum(not job.drawing for job in self._jobs.values())
-        if waiting >= self.bound:
+    def _check_room(self, order: Order, client: str) -> None:
+        waiting = [job for job in self._jobs.values() if not job.drawing]
+        own = sum(job.client == client for job in waiting)
+        # The last quarter of the places is for those who have fewer than the other three, so that nobody takes all of them.
+        if len(waiting) >= self.bound or own >= max(1, self.bound - self.bound // 4):
             jobs = [job for job in self._jobs.values() if job.drawing]
             soonest = min((self._eta(job) for job in jobs), default=self._speed.of(order))
-            raise Full(waiting, min(max(soonest, 1.0), _RETRY_AT_MOST))
+            raise Full(len(waiting), min(max(soonest, 1.0), _RETRY_AT_MOST))
 
-    def _resume(self, row: Job) -> None:
+    def _resume(self, row: Job, have: set[int]) -> None:
         """Put an unfinished job of the store into the line, without the pictures it has."""
         order = Order.model_validate(row.order)
-        have = {picture.index for picture in self.store.drawn(row.id)}
         left = deque(index for index in range(order.n) if index not in have)
         job = self._jobs[row.id] = Waiting(row.id, row.client, order, left, row.picture, row.mask)
         job.alone = row.attempts >= MOST_ATTEMPTS - 1  # so that it takes nobody with it if it fails again
@@ -280,7 +282,8 @@ class Queue:
             message = f"the server stopped {row.attempts} times while it drew this, so it is not tried again"
             self.failed(job, Failure(message=message, code="drawing_failed", kind="server_error"))
             return
-        self.store.again(row.id)
+        if row.state == "running":
+            self.store.again(row.id)
         self._line.add(job)
         log("resumed", job=row.id, client=row.client, left=len(left))
 

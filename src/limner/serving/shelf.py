@@ -66,6 +66,8 @@ class Shelf:
         self._held: OrderedDict[str, _Held] = OrderedDict()  # the least recently used first
         self._outlines: dict[str, Pipe] = {}
         self._lock = threading.RLock()
+        self._loading = threading.Lock()  # held for seconds, while others still ask what there is
+        self._outlining = threading.Lock()
 
     def names(self) -> list[str]:
         """What can be served."""
@@ -107,23 +109,26 @@ class Shelf:
     def outline(self, name: str) -> Pipe:
         """A model without its weights: it draws nothing, but knows what may be asked of it."""
         facts = self.facts(name)
-        with self._lock:
+        with self._outlining:
             if facts.name not in self._outlines:
                 self._outlines[facts.name] = _outline(self._folders[facts.name])
             return self._outlines[facts.name]
 
     def _take(self, name: str) -> _Held:
         facts = self.facts(name)
-        with self._lock:
-            held = self._held.get(name)
+        with self._loading:
+            with self._lock:
+                held = self._held.get(name)
+                if held is None:
+                    self._make_room(facts)
             if held is None:
-                self._make_room(facts)
                 from limner.systems import drawing
 
-                pipe = drawing.load_pipe(self._folders[name], device=self._device, dtype=self._dtype)
-                held = self._held[name] = _Held(pipe, facts.bytes)
-            held.users += 1
-            self._held.move_to_end(name)
+                held = _Held(drawing.load_pipe(self._folders[name], device=self._device, dtype=self._dtype), facts.bytes)
+            with self._lock:
+                held.users += 1
+                self._held[name] = held
+                self._held.move_to_end(name)
             return held
 
     def _make_room(self, facts: Facts) -> None:

@@ -163,6 +163,15 @@ class Store:
         with self.reading() as session:
             return list(session.exec(select(Picture).where(Picture.job == job).order_by(col(Picture.index))))
 
+    def have(self) -> dict[str, set[int]]:
+        """Which pictures of unfinished jobs are there."""
+        asked = select(Picture.job, Picture.index).join(Job, col(Job.id) == col(Picture.job)).where(col(Job.state).not_in(ENDS))
+        found: dict[str, set[int]] = {}
+        with self.reading() as session:
+            for job, index in session.exec(asked):
+                found.setdefault(job, set()).add(index)
+        return found
+
     def drawn_of(self, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The ids of the finished pictures of some jobs, by index."""
         asked = select(Picture.job, Picture.id).where(col(Picture.job).in_(jobs)).order_by(col(Picture.index))
