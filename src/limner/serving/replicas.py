@@ -13,6 +13,7 @@ import importlib.util
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -28,7 +29,6 @@ from limner.serving.shelf import Shelf
 
 NAME = "limner"
 ATTEMPTS = 3  # replicas that may die under one batch before it counts as failed
-READY = 300.0  # seconds for the replicas to start
 _HERE = "127.0.0.1"
 _NO_PREVIEW = torch.empty(0)
 _END = object()
@@ -60,10 +60,6 @@ class Drawer:
                 await asyncio.wait([step])
             items.close()
 
-    def pid(self) -> int:
-        """The process of this replica."""
-        return os.getpid()
-
     def _made(self, wanted: Sequence[Wanted], uploads: Uploads) -> Generator[Stepped | tuple[int, Any]]:
         tasks = [Task(_waiting(Order.model_validate(order)), number) for order, number in wanted]
         previews = any(task.job.order.previews for task in tasks)
@@ -94,6 +90,11 @@ class Replicas:
 
     def start(self) -> None:
         """Start the replicas and wait until they stand. Raises: LimnerError when they do not."""
+        with ThreadPoolExecutor(1) as thread:  # in the main thread Ray would take SIGTERM from the HTTP server
+            thread.submit(self._start).result()
+        log("replicas started", replicas=self.places)
+
+    def _start(self) -> None:
         import ray
         from ray import serve
 
@@ -102,7 +103,8 @@ class Replicas:
         try:
             if not ray.is_initialized():
                 ray.init(log_to_driver=False, configure_logging=False, **alone)
-            serve.start(proxy_location="Disabled")  # HTTP is answered here
+            quiet = {"log_level": "WARNING", "enable_access_log": False}
+            serve.start(proxy_location="Disabled", logging_config=quiet)  # HTTP is answered here
             told = self._settings.model_dump(mode="json")
             deployment = serve.deployment(
                 name="Drawer",
@@ -110,7 +112,7 @@ class Replicas:
                 max_ongoing_requests=1,
                 ray_actor_options=_share(ray.cluster_resources(), self.places, self._settings.device),
             )(Drawer)
-            self._handle = serve.run(deployment.bind(told), name=NAME, route_prefix=None)
+            self._handle = serve.run(deployment.bind(told), name=NAME, route_prefix=None, logging_config=quiet)
         except Exception as error:
             raise LimnerError(f"serve: the replicas did not start ({type(error).__name__}: {str(error)[:300]})") from error
         log("replicas started", replicas=self.places)
