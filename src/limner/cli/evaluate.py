@@ -85,9 +85,9 @@ def edits(
     from limner.errors import UnsupportedError
     from limner.evaluation import edits as measure
     from limner.systems import choosing
-    from limner.systems.drawing import load_pipe
+    from limner.systems.drawing import Pipe, load_pipe
 
-    pipes = {}
+    pipes: dict[str, Pipe] = {}
     for method in choosing.METHODS:
         try:
             place = choosing.painter(model, method)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,7 +78,7 @@ class Judged(NamedTuple):
 
 
 def evaluate(
-    pipes: dict[str, Pipe], wishes: Wishes, *, n: int = 300, progress: Progress = lambda done, of: None
+    pipes: Mapping[str, Pipe], wishes: Wishes, *, n: int = 300, progress: Progress = lambda done, of: None
 ) -> EditsResult:
     """Each method (name -> its model) on n edits, a third of each verb, and a sixth as many halves to restore.
 
