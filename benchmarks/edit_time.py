@@ -2,8 +2,8 @@
 
 A model that inpaints draws a whole picture, then repaints a part of it, turn by turn, so that whatever else the machine does
 falls on both. Time is that of the processor and that of the clock; the ratio is that of the medians of processor time, which
-other programs hardly change. A generator that repaints by replacement is timed beside it. With --fresh a model that is not there
-yet is begun from its generator as a fine-tune is; its weights do not matter to its speed.
+other programs hardly change. A generator that repaints by replacement is timed beside it. With --fresh a model that is not
+there yet is begun from its generator as a fine-tune is; its weights do not matter to its speed.
 """
 
 from __future__ import annotations
