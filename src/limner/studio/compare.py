@@ -60,7 +60,7 @@ def lay(desk: Desk) -> Compare:
 
     def ordered(*values: Any) -> tuple[Any, ...]:
         with toasts():
-            return _ordered(desk, Asked(*values[: len(tab.fields)]), list(values[len(tab.fields) :]))
+            return submit(desk, Asked(*values[: len(tab.fields)]), list(values[len(tab.fields) :]))
 
     async def follow(kept: Any, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         async for scene in scenes(desk, grid_of(kept), str(request.session_hash)):
@@ -167,7 +167,7 @@ def _axes() -> list[Any]:
     return [x, x_text, y, y_text]
 
 
-def _ordered(desk: Desk, asked: Asked, axes: list[str]) -> tuple[Any, ...]:
+def submit(desk: Desk, asked: Asked, axes: list[str]) -> tuple[Any, ...]:
     """Order a grid; what the browser keeps and the seed. Raises: LimnerError; nothing is ordered then."""
     seed = seed_of(asked)
     wanted = grids.plan(asked._replace(seed=seed, lock=True, n=1), *axes)

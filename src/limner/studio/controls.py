@@ -104,12 +104,12 @@ def fields(
         )
     n = gr.Slider(1, MOST, value=1, step=1, label="Pictures", visible=many)
     with gr.Row(elem_classes="lm-seed"):
-        seed = gr.Number(new_seed, label="Seed", precision=0, scale=2, min_width=120)
+        seed = gr.Number(label="Seed", precision=0, scale=2, min_width=120)
         dice = gr.Button("New seed", size="sm", scale=1, min_width=92, elem_classes="lm-dice")
         lock = gr.Checkbox(label="Keep it", container=False, scale=1, min_width=90)
     with gr.Accordion("More settings", open=False):
         negative = gr.Textbox("", label="Draw away from", placeholder="what should not be there", lines=1, max_lines=5)
-        steps = gr.Slider(1, 250, value=offer.steps if offer else 20, step=1, label="Steps")
+        steps = gr.Slider(1, 250, value=offer.steps if offer else 20, step=1, label="Steps", elem_id=f"lm-{tab}-steps")
         guidance = gr.Slider(
             0, 20, value=offer.own.guidance if offer else 3, step=0.1, label="Guidance: how hard the words pull"
         )
@@ -164,6 +164,7 @@ def wire_fields(desk: Desk, tab: Controls) -> None:
     )
     outputs = [tab.about, tab.steps, tab.guidance, tab.sampler, *([tab.size] if tab.size is not None else [])]
     tab.model.input(lambda name: suited(desk, name, sized=tab.size is not None), tab.model, outputs, **fast)
+    on_load(fn=new_seed, outputs=tab.seed, **fast)
     tab.dice.click(lambda: (new_seed(), True), None, [tab.seed, tab.lock], **fast)
     tab.seed.input(lambda seed: seed is not None, tab.seed, tab.lock, **fast)
 

@@ -32,11 +32,15 @@ def lay(desk: Desk) -> Draw:
             easel = controls.easel("draw", EMPTY)
 
     def ordered(*values: Any) -> tuple[list[str], int]:
-        asked, jobs = Asked(*values[:-1]), values[-1]
         with toasts():
-            seed = seed_of(asked)
-            job = desk.queue.submit(order(asked, desk.offer(asked.model), seed), client=CLIENT)
-            return controls.kept(desk, jobs, job), seed
+            return submit(desk, Asked(*values[:-1]), values[-1])
 
     controls.wire(desk, tab, easel, ordered)
     return Draw(tab, easel)
+
+
+def submit(desk: Desk, asked: Asked, jobs: Any) -> tuple[list[str], int]:
+    """Order pictures; the job ids to keep and the seed taken. Raises: LimnerError for what does not fit."""
+    seed = seed_of(asked)
+    job = desk.queue.submit(order(asked, desk.offer(asked.model), seed), client=CLIENT)
+    return controls.kept(desk, jobs, job), seed

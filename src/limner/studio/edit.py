@@ -88,7 +88,7 @@ def lay(desk: Desk) -> Edit:
     def ordered(*values: Any) -> tuple[list[str], int]:
         asked, rest, jobs = Asked(*values[: len(tab.fields)]), values[len(tab.fields) : -1], values[-1]
         with toasts():
-            return _ordered(desk, asked, list(rest), jobs)
+            return submit(desk, asked, list(rest), jobs)
 
     controls.wire(desk, tab, easel, ordered, [*own.all, board, known])
     canvas.guarded(board)
@@ -117,7 +117,7 @@ def _fitting(what: str) -> list[Any]:
     return [*margins, gr.Slider(visible=not wider), gr.Textbox(visible=not wider), gr.Button("Go on" if wider else "Repaint")]
 
 
-def _ordered(desk: Desk, asked: Asked, rest: list[Any], jobs: list[str]) -> tuple[list[str], int]:
+def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[str], int]:
     """Order an edit; the job ids to keep and the seed. Raises: LimnerError saying what is missing."""
     what, strength, soft, boxes, left, above, right, below, value, known = rest
     painting = canvas.painted(value)

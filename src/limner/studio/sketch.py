@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import PIL.Image
+from gradio.components.image_editor import EditorValue
 
 from limner.studio import canvas, controls, showing
 from limner.studio.asking import Asked, order, seed_of, toasts
@@ -63,16 +64,19 @@ def lay(desk: Desk) -> Sketch:
     def ordered(*values: Any) -> tuple[list[str], int]:
         strength, value, jobs = values[len(tab.fields) :]
         with toasts():
-            asked = Asked(*values[: len(tab.fields)])
-            picture = canvas.png(canvas.painted(value).over)
-            seed = seed_of(asked)
-            wanted = order(asked, desk.offer(asked.model), seed, verb="sketch", strength=float(strength))
-            job = desk.queue.submit(wanted, client=CLIENT, picture=picture)
-            return controls.kept(desk, jobs, job), seed
+            return submit(desk, Asked(*values[: len(tab.fields)]), strength, value, jobs)
 
     controls.wire(desk, tab, easel, ordered, [made[0], board])
     canvas.guarded(board)
     return Sketch(tab, easel, board)
+
+
+def submit(desk: Desk, asked: Asked, strength: float, value: EditorValue | None, jobs: Any) -> tuple[list[str], int]:
+    """Order a picture of a sketch; the job ids to keep and the seed taken. Raises: LimnerError for what does not fit."""
+    picture = canvas.png(canvas.painted(value).over)
+    seed = seed_of(asked)
+    wanted = order(asked, desk.offer(asked.model), seed, verb="sketch", strength=float(strength))
+    return controls.kept(desk, jobs, desk.queue.submit(wanted, client=CLIENT, picture=picture)), seed
 
 
 def sheet() -> PIL.Image.Image:

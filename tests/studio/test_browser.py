@@ -1,0 +1,293 @@
+"""The studio as a person meets it: `limner studio` in a process of its own, and headless Chromium.
+
+Needs chromium and chromedriver; `AXE` may name axe-core's axe.min.js for the check of accessibility, `SHOTS` a folder for
+screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.common.exceptions import WebDriverException  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+from tests import tiny as cascade  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+AXE, SHOTS = os.environ.get("AXE"), os.environ.get("SHOTS")
+PATIENCE = float(os.environ.get("PATIENCE", "60"))  # seconds; the machine may be busy
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,960")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.filterwarnings("ignore"),  # selenium's sockets
+]
+
+
+class Page:
+    """A browser on the studio."""
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver, self.url = driver, url
+
+    def open(self) -> None:
+        self.driver.get(self.url)
+        self.see("#lm-draw-go")
+
+    def all(self, selector: str) -> list[Any]:
+        return [each for each in self.driver.find_elements(By.CSS_SELECTOR, selector) if each.is_displayed()]
+
+    def see(self, selector: str) -> Any:
+        return self.until(lambda: next(iter(self.all(selector)), None), selector)
+
+    def until(self, true: Callable[[], Any], what: str) -> Any:
+        """Wait for something; what is replaced while one looks is looked at again."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                found = true()
+            except WebDriverException:
+                found = None
+            if found:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(
+            f"not seen within {PATIENCE} s: {what}\n{self.driver.find_element(By.TAG_NAME, 'body').text[:2000]}"
+        )
+
+    def click(self, selector: str) -> None:
+        def clicked() -> bool:
+            self.all(selector)[0].click()
+            return True
+
+        self.until(lambda: self.all(selector) and clicked(), f"{selector} to click on")
+
+    def tab(self, name: str) -> None:
+        tabs = "button[role=tab]"
+        self.until(lambda: next((each for each in self.all(tabs) if each.text == name), None), name).click()
+
+    def write(self, selector: str, text: str) -> None:
+        field = self.see(selector)
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(text)
+
+    def says(self, tab: str, words: str) -> None:
+        self.until(lambda: words in self.see(f"#lm-{tab}-status").text, f"the status '{words}'")
+
+    def script(self, code: str) -> Any:
+        return self.driver.execute_script(code)
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            time.sleep(0.5)
+            self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A studio of the tiny cascade and of the bundled models."""
+    folder = tmp_path_factory.mktemp("studio")
+    model = cascade.save(folder / "tiny")
+    command = [sys.executable, "-m", "limner", "studio", "--no-browser", "--port", "0"]
+    command += ["--data", str(folder / "data"), "--models", str(model), "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().strip()
+        try:
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/studio/", said), said
+            yield said
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(url: str) -> Iterator[Page]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in FLAGS:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    try:
+        yield Page(driver, url)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(autouse=True)
+def _opened(page: Page) -> Iterator[None]:
+    page.open()
+    yield
+    # Whatever was still being drawn is no part of the next test.
+    page.script("localStorage.clear()")
+
+
+def choose(page: Page, tab: str, model: str) -> None:
+    page.write(f"#lm-{tab}-model input", model)
+    page.see(f"#lm-{tab}-model input").send_keys(Keys.ENTER)
+
+
+def draw(page: Page, prompt: str, model: str = "tiny") -> None:
+    choose(page, "draw", model)
+    page.write("#lm-draw-prompt textarea", prompt)
+    page.see("#lm-draw-prompt textarea").send_keys(Keys.CONTROL, Keys.ENTER)
+
+
+def faults(page: Page) -> list[str]:
+    """Serious and critical faults that axe-core finds."""
+    page.script(Path(str(AXE)).read_text(encoding="utf-8"))
+    found = page.driver.execute_async_script("const done = arguments[0]; axe.run(document).then(done)")
+    assert len(found["passes"]) > 20
+    return [
+        f"{fault['id']}: {node['html'][:120]}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+
+
+def test_words_become_a_picture_with_previews_on_the_way(page: Page) -> None:
+    draw(page, "a red fox", model="glide-shapes")
+    page.see("#lm-draw-stage progress")
+    page.see("#lm-draw-stage img.lm-preview")
+    page.says("draw", "Done: 1 picture")
+    picture = page.see("#lm-draw-stage figure img")
+    assert picture.get_attribute("alt") == "a red fox"
+    page.until(
+        lambda: page.script("return document.querySelector('#lm-draw-stage img').naturalWidth") == 32, "the picture's pixels"
+    )
+
+
+def test_the_words_that_are_cut_are_marked(page: Page) -> None:
+    choose(page, "draw", "tiny")
+    page.write("#lm-draw-prompt textarea", "a red fox in a house " * 8)
+    assert "house" in page.see(".lm-over mark").text
+
+
+def test_a_job_can_be_cancelled_with_escape(page: Page) -> None:
+    page.click(".lm-fields .label-wrap")
+    slow(page)
+    draw(page, "a slow fox", model="glide-emoji")
+    page.see("#lm-draw-stage .lm-progress")
+    page.until(lambda: page.see("#lm-draw-cancel").is_enabled(), "cancel")
+    page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    page.says("draw", "Cancelled")
+
+
+def test_a_job_goes_on_when_the_page_is_loaded_again(page: Page) -> None:
+    choose(page, "draw", "glide-emoji")
+    slow(page, steps=60)
+    draw(page, "a patient fox", model="glide-emoji")
+    page.see("#lm-draw-stage .lm-progress")
+    page.open()
+    page.until(lambda: "a patient fox" in page.see("#lm-draw-stage h2").text, "the same job")
+    page.says("draw", "Done: 1 picture")
+
+
+def test_a_painted_mask_is_repainted_and_found_in_the_history(page: Page) -> None:
+    draw(page, "a blue square")
+    page.says("draw", "Done: 1 picture")
+    page.click("#lm-draw-stage [data-act=edit]")
+    canvas = page.see("#lm-edit-canvas canvas")
+    page.until(lambda: page.script(_LOADED), "the picture on the canvas")
+    stroke(page, canvas)
+    choose(page, "edit", "tiny")
+    page.write("#lm-edit-prompt textarea", "two yellow stars")
+    page.click("#lm-edit-go")
+    page.says("edit", "Done: 1 picture")
+    page.shot("edit")
+    page.tab("History")
+    page.write("#lm-search input, #lm-search textarea", "yellow")
+    page.until(lambda: len(page.all(".lm-thumb")) == 1, "one find")
+    page.click(".lm-thumb")
+    page.until(lambda: "edit" in page.see(".lm-facts").text, "what it was made from")
+    before = len(page.all(".lm-thumb"))
+    page.click("#lm-delete")
+    page.until(lambda: not page.all(".lm-thumb"), "the picture to go")
+    page.click("#lm-undo")
+    page.until(lambda: len(page.all(".lm-thumb")) == before, "the picture to come back")
+
+
+def test_nothing_is_fetched_from_elsewhere(page: Page) -> None:
+    for name in ("Edit", "Sketch", "Compare", "History", "Draw"):
+        page.tab(name)
+    page.see("#lm-draw-go")
+    hosts = page.script("return [...new Set(performance.getEntriesByType('resource').map((e) => new URL(e.name).host))]")
+    assert hosts == [page.script("return location.host")]
+
+
+def test_it_fits_a_telephone(page: Page) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page.open()
+        assert page.script("return document.documentElement.scrollWidth") <= 390
+        page.shot("phone")
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_colour_scheme(page: Page, scheme: str) -> None:
+    coloured(page, scheme)
+    light = page.script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
+    assert (int(light) > 128) is (scheme == "light")
+
+
+@pytest.mark.skipif(not AXE, reason="AXE names no axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_there_is_no_serious_fault_of_accessibility(page: Page, scheme: str) -> None:
+    coloured(page, scheme)
+    draw(page, "a red fox")
+    page.says("draw", "Done: 1 picture")
+    found = faults(page)
+    page.shot(f"draw-{scheme}")
+    for name in ("Edit", "Sketch", "Compare", "History"):
+        page.tab(name)
+        if name == "History":
+            page.click(".lm-thumb")
+            page.see(".lm-facts")
+        time.sleep(1)
+        found += faults(page)
+    assert found == []
+
+
+def coloured(page: Page, scheme: str) -> None:
+    wanted = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+    page.open()
+
+
+def slow(page: Page, steps: int = 250) -> None:
+    """Set more steps, so that there is time to look."""
+    if not page.all("#lm-draw-steps input[type=number]"):
+        page.click(".lm-fields .label-wrap")
+    page.write("#lm-draw-steps input[type=number]", str(steps))
+    page.see("#lm-draw-steps input[type=number]").send_keys(Keys.TAB)
+
+
+def stroke(page: Page, canvas: Any) -> None:
+    """Brush once across the middle."""
+    hand = webdriver.ActionChains(page.driver)
+    hand.move_to_element(canvas).click_and_hold().move_by_offset(30, 5).move_by_offset(20, 20).release().perform()
+    time.sleep(1)  # the canvas sends its strokes after a while
+
+
+_LOADED = """
+const shown = performance.getEntriesByType('resource').some((e) => e.name.includes('file='));
+return shown && !document.querySelector('#lm-edit-canvas .empty');
+"""
