@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner import changes
+from limner.errors import CheckpointError
 
 
 def restored(old: dict[str, torch.Tensor], parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -64,3 +65,11 @@ def test_small_changes_lose_less_than_bfloat16_does(moved: float) -> None:
     parts = changes.told({"w": new}, {"w": old}, torch.bfloat16)
     ours = (restored({"w": old}, parts)["w"] - new).square().mean()
     assert ours < (new.bfloat16().float() - new).square().mean()
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(broken: float) -> None:
+    new = {"w": torch.randn(4, 4)}
+    new["w"][1, 2] = broken
+    with pytest.raises(CheckpointError, match="w: holds numbers that are not finite"):
+        changes.told(new, {"w": torch.randn(4, 4)}, torch.bfloat16)

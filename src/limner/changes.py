@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from limner.errors import CheckpointError
+
 CHANGE, SCALE = ".change", ".scale"  # what the keys of the two parts of a change end in
 STEPS = 127  # the largest 8-bit number
 
@@ -20,6 +22,8 @@ def told(new: Mapping[str, Tensor], old: Mapping[str, Tensor], dtype: torch.dtyp
 
     Nothing of a tensor that is the same, a change of a matrix or kernel of the same shape, all else whole, as `dtype` (None: as
     it is).
+
+    Raises: CheckpointError for weights that are not finite, which no number of steps could say.
     """
     parts: dict[str, Tensor] = {}
     for key, value in new.items():
@@ -30,6 +34,8 @@ def told(new: Mapping[str, Tensor], old: Mapping[str, Tensor], dtype: torch.dtyp
             parts[key] = stored
         elif not torch.equal(stored.to(before.dtype), before):
             if floating and value.ndim > 1:
+                if not bool(value.isfinite().all()):
+                    raise CheckpointError(f"{key}: holds numbers that are not finite; train again from an earlier checkpoint")
                 parts[key + CHANGE], parts[key + SCALE] = rounded(value.float() - before.float())
             else:
                 parts[key] = stored

@@ -68,11 +68,11 @@ def show(
         f"{size(entry.size)}, licence {entry.licence}, can {', '.join(entry.verbs)}, in {path}",
     ]
     for stage in folder.settings.stages:
-        sampling = stage.sampling
+        sampling, shared = stage.sampling, weights.base_of(folder.weights(stage.name))
         lines.append(
             f"stage {stage.name}: {stage.network.side} px, width {stage.network.width}, "
             f"{sampling.sampler} {sampling.steps} steps, guidance {sampling.guidance:g}, "
-            f"sha256 {folder.hashes[stage.name][:12]}"
+            f"sha256 {folder.hashes[stage.name][:12]}" + (f", changes to {shared.model}" if shared else "")
         )
     settings = folder.settings.model_dump(mode="json")
     terminal.result("\n".join(lines), **facts(entry), hashes=folder.hashes, settings=settings)
