@@ -147,6 +147,14 @@ def test_the_speed_is_measured_for_each_kind_of_order() -> None:
     assert 4.0 < speed.of(slow) < 8.0
 
 
+def test_kinds_of_orders_are_forgotten_before_they_fill_the_memory() -> None:
+    speed = Speed()
+    for steps in range(1000):
+        speed.note(Order(model="tiny", steps=str(steps)), float(steps))
+    assert speed.of(Order(model="tiny", steps="998")) == 998.0
+    assert speed.of(Order(model="tiny", steps="1")) == speed.of(Order(model="never"))
+
+
 def test_the_speed_of_what_was_never_drawn_is_guessed_from_the_last() -> None:
     speed = Speed()
     speed.note(Order(model="tiny"), 3.0)

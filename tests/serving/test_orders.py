@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from limner.serving.orders import Event, Full, Order
+from limner.serving.orders import Event, Full, Order, understood
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from limner.serving.orders import Event, Full, Order
         {"model": "m", "strength": 0},
         {"model": "m", "strength": 1.01},
         {"model": "m", "soft": float("inf")},
-        {"model": "m", "width": 4097},
+        {"model": "m", "width": 2049},
         {"model": "m", "margins": (0, 0, 0, -1)},
         {"model": "m", "previews": 4},
         {"model": "m", "keep": -1},
@@ -42,6 +42,11 @@ def test_an_order_survives_being_written_as_json() -> None:
 
 def test_steps_may_be_a_number() -> None:
     assert Order.model_validate({"model": "m", "steps": 27}).steps == "27"
+
+
+@pytest.mark.parametrize("more", [{"brush": "wide"}, {"n": "many"}, {"model": "", "prompt": "a fox"}])
+def test_of_an_order_of_another_version_what_is_known_is_shown(more: dict[str, object]) -> None:
+    assert understood({"model": "m", "prompt": "a fox", **more}).prompt == "a fox"
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.2, 1), (1.0, 1), (1.1, 2)])

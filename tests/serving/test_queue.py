@@ -21,7 +21,7 @@ from limner.serving import batches, worker
 from limner.serving.orders import Event, Full, Order, Status
 from limner.serving.queue import MOST_ATTEMPTS, Queue
 from limner.serving.shelf import Shelf
-from limner.serving.store import Picture, Store
+from limner.serving.store import Job, Picture, Store
 from tests.serving.conftest import png
 
 ORDER = Order(model="tiny", prompt="a red fox", seed=5)
@@ -283,6 +283,18 @@ def test_a_job_during_which_the_process_dies_again_and_again_is_reported_failed(
     assert status.state == "failed"
     assert status.error is not None
     assert "stopped 3 times" in status.error.message
+
+
+def test_an_order_that_this_version_does_not_know_is_reported_failed(store: Store, shelf: Shelf, queue: Queue) -> None:
+    job = Queue(store, shelf).submit(ORDER, client="a")
+    with store.writing() as session:
+        row = session.get(Job, job)
+        assert row is not None
+        row.order = {**row.order, "brush": "wide"}
+        session.add(row)
+    queue.start()
+    assert told(queue, job)[-1].data["message"].startswith("was ordered from another version")
+    assert [status.order for status in queue.list()] == [ORDER]
 
 
 def test_a_server_that_is_stopped_leaves_its_jobs_for_the_next(

@@ -11,7 +11,7 @@ import pytest
 
 from limner.errors import LimnerError
 from limner.serving.orders import Failure, Order
-from limner.serving.store import KEPT, UNDO, Picture, Store, new_id
+from limner.serving.store import KEPT, PREVIEWS, UNDO, Picture, Store, new_id
 
 ORDER = Order(model="tiny", prompt="a red fox", n=2, seed=1)
 
@@ -140,6 +140,16 @@ def test_ended_jobs_are_forgotten_after_a_time(store: Store, keep: int, seconds:
     store.sweep(time.time() + seconds + 10)
     assert (store.job(ended), store.events(ended)) == (None, [])
     assert store.job(waits) is not None
+
+
+def test_previews_go_soon_after_their_job_has_ended(store: Store) -> None:
+    job = accepted(store)
+    store.tell(job, "preview", {"png": "x"})
+    store.sweep(time.time() + PREVIEWS + 10)
+    assert [event.kind for event in store.events(job)] == ["queued", "preview"]
+    store.finish(job, "cancelled")
+    store.sweep(time.time() + PREVIEWS + 10)
+    assert [event.kind for event in store.events(job)] == ["queued", "cancelled"]
 
 
 def test_events_are_numbered_within_their_job(store: Store) -> None:

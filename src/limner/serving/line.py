@@ -13,6 +13,7 @@ from typing import NamedTuple
 from limner.serving.orders import Order
 
 FIRST_GUESS = 2.0  # seconds a picture, until one was drawn
+_KINDS = 200  # of orders whose speed is remembered
 _INERTIA = 0.7  # of the measured speed: how much the last measure leaves of the ones before
 
 
@@ -122,7 +123,9 @@ class Speed:
     def note(self, order: Order, seconds: float) -> None:
         """A picture of such an order took so long."""
         key = order.verb, order.model, order.steps
-        before = self._seconds.get(key, seconds)
+        if len(self._seconds) >= _KINDS:  # steps are free text: what was not drawn for longest is forgotten
+            del self._seconds[next(iter(self._seconds))]
+        before = self._seconds.pop(key, seconds)
         self._last = self._seconds[key] = _INERTIA * before + (1 - _INERTIA) * seconds
 
     def of(self, order: Order) -> float:

@@ -6,9 +6,10 @@ An Order is everything a worker needs beside the uploaded pictures; it is stored
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from limner.config import Frozen, SamplerName
 from limner.errors import LimnerError
@@ -19,7 +20,7 @@ Kind = Literal["queued", "started", "progress", "preview", "picture", "done", "f
 Margin: TypeAlias = Annotated[int, Field(ge=0, le=4096)]
 
 ENDS: tuple[State, ...] = ("done", "failed", "cancelled")
-MOST_PIXELS = 4096  # of a side of a finished picture
+MOST_PIXELS = 2048  # of a side of a finished picture
 FROM_PICTURES: tuple[Verb, ...] = ("edit", "sketch", "outpaint", "upscale")
 
 
@@ -43,6 +44,16 @@ class Order(Frozen):
     moderation: Literal["auto", "low"] = "auto"  # how much the server's policy lets pass
     previews: int = Field(0, ge=0, le=3)  # partial pictures wanted on the way
     keep: int = Field(3600, ge=0)  # seconds until the finished pictures are swept; 0 = until somebody deletes them
+
+
+def understood(tree: Mapping[str, Any]) -> Order:
+    """A stored order to be shown: what of it this version of limner does not know is left out."""
+    known = {name: value for name, value in tree.items() if name in Order.model_fields}
+    try:
+        return Order.model_validate(known)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors()}
+        return Order.model_validate({"model": "unknown"} | {name: value for name, value in known.items() if name not in wrong})
 
 
 class Event(NamedTuple):

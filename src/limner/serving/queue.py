@@ -15,12 +15,14 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from limner.serving import worker
 from limner.serving.checks import checked
 from limner.serving.line import Line, Speed, Task, Waiting
 from limner.serving.makers import Here, Maker
 from limner.serving.metrics import Metrics, log
-from limner.serving.orders import ENDS, Event, Failure, Full, Order, State, Status
+from limner.serving.orders import ENDS, Event, Failure, Full, Order, State, Status, understood
 from limner.serving.safety import Policy, PolicySettings
 from limner.serving.shelf import Shelf
 from limner.serving.store import Job, Picture, Store, new_id
@@ -83,7 +85,7 @@ class Queue:
             row = self.store.add(job.id, order, client=client, picture=picture, mask=mask)
         except BaseException:
             with self._changed:
-                del self._jobs[job.id]
+                self._jobs.pop(job.id, None)
             raise
         with self._changed:
             job.picture, job.mask = row.picture, row.mask
@@ -274,7 +276,12 @@ class Queue:
 
     def _resume(self, row: Job, have: set[int]) -> None:
         """Put an unfinished job of the store into the line, without the pictures it has."""
-        order = Order.model_validate(row.order)
+        try:
+            order = Order.model_validate(row.order)
+        except ValidationError:
+            message = "was ordered from another version of limner, which this one does not understand; order it again"
+            self._end(row.id, "failed", Failure(message=message, code="drawing_failed", kind="server_error"))
+            return
         left = deque(index for index in range(order.n) if index not in have)
         job = self._jobs[row.id] = Waiting(row.id, row.client, order, left, row.picture, row.mask)
         job.alone = row.attempts >= MOST_ATTEMPTS - 1  # so that it takes nobody with it if it fails again
@@ -313,7 +320,7 @@ class Queue:
         return Status(
             id=row.id,
             state=row.state,
-            order=Order.model_validate(row.order),
+            order=understood(row.order),
             client=row.client,
             position=position if row.state not in ENDS else None,
             progress=progress,

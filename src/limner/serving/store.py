@@ -24,6 +24,7 @@ from limner.serving.orders import ENDS, Event, Failure, Kind, Order, State
 
 DATABASE = "limner.sqlite"
 LOCK = "limner.lock"
+PREVIEWS = 600  # seconds after its end for which a job's previews are told again
 UNDO = 24 * 3600  # seconds for which a deleted picture can still be had back
 KEPT = 7 * 24 * 3600  # seconds that jobs are known whose pictures nobody sweeps
 
@@ -280,6 +281,8 @@ class Store:
             old_jobs = select(Job.id).where(col(Job.expires) < now)
             session.exec(delete(Told).where(col(Told.job).in_(old_jobs)))
             session.exec(delete(Job).where(col(Job.expires) < now))
+            seen = select(Job.id).where(col(Job.finished) < now - PREVIEWS)
+            session.exec(delete(Told).where(col(Told.kind) == "preview", col(Told.job).in_(seen)))
         for picture in pictures:
             (self.pictures / picture.path).unlink(missing_ok=True)
         return len(pictures)
@@ -353,6 +356,12 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    with contextlib.suppress(OSError):  # not everywhere can a folder be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name too survives a power cut
+        finally:
+            os.close(folder)
 
 
 def _prepare(connection: Any, _: object) -> None:

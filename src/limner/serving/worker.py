@@ -19,6 +19,7 @@ from limner.serving.store import Picture, new_id
 if TYPE_CHECKING:
     from limner.serving.queue import Queue
 
+_WAIT = 1.0  # seconds for the next order, at most, before looking whether to stop
 _LOOK = 30.0  # seconds between looks at what may be swept
 _BREATH = 2.0  # seconds before another try, when tables or files could not be written
 
@@ -57,7 +58,7 @@ class Worker:
         while not self._stopping:
             tasks: Sequence[Task] = ()
             try:
-                tasks = self._queue.take(_LOOK)
+                tasks = self._queue.take(_WAIT)
                 if tasks:
                     self._draw(tasks)
                 if time.monotonic() - self._swept > _LOOK:
