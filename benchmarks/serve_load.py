@@ -232,15 +232,29 @@ def finished(data: Path) -> int:
 @contextlib.contextmanager
 def served(data: Path, *, batch: int, bound: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`limner serve` on this data folder: its process and its address. Ends when the block does."""
-    command = [sys.executable, "-m", "limner", "serve", "--quiet", "--port", "0", "--data", str(data), "--model", MODEL]
+    command = [
+        sys.executable,
+        "-m",
+        "limner",
+        "serve",
+        "--quiet",
+        "--json",
+        "--port",
+        "0",
+        "--data",
+        str(data),
+        "--model",
+        MODEL,
+    ]
     command += ["--batch", str(batch), "--queue", str(bound), "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = process.stdout.readline().strip() if process.stdout is not None else ""
-        if not address.startswith("http"):
-            raise RuntimeError(f"the server did not start: {address!r}")
-        wait_ready(address)
-        yield process, address
+        line = process.stdout.readline() if process.stdout is not None else ""
+        if not line:
+            raise RuntimeError("the server did not start")
+        url = json.loads(line)["url"]
+        wait_ready(url)
+        yield process, url
     finally:
         process.terminate()
         process.wait(60)
