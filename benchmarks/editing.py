@@ -107,7 +107,7 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the sheets")
     options.add_argument("--figures", type=Path, help="JSON of the figures; default: beside this file, named for the machine")
     options.add_argument("--pairs", type=int, default=32, help="sketches a strength is averaged over")
-    options.add_argument("--only", choices=["masks", "scenes", "sketches", "outpaints", "strength", "time"], action="append")
+    options.add_argument("--only", choices=["masks", "scenes", "sketches", "outpaints", "strength"], action="append")
     asked = options.parse_args()
     try:
         icons, shapes = _pipes(asked.model, asked.inpaint_model), _pipes(asked.shapes_model, asked.shapes_inpaint_model)
@@ -125,7 +125,7 @@ def main() -> int:
 
 def _all(icons: Pipes, shapes: Pipes, asked: argparse.Namespace) -> dict[str, object]:
     """Draw what was asked for; the figures."""
-    wanted = asked.only or ["masks", "scenes", "sketches", "outpaints", "strength", "time"]
+    wanted = asked.only or ["masks", "scenes", "sketches", "outpaints", "strength"]
     figures: dict[str, object] = {"models": {p.name: p.system.hashes for pair in (icons, shapes) for p in pair[:2]}}
     figures |= {"machine": machine.here(icons.draws.system.device).model_dump(), "seed": SEED}
     outside: dict[str, int] = {}
@@ -148,8 +148,6 @@ def _all(icons: Pipes, shapes: Pipes, asked: argparse.Namespace) -> dict[str, ob
         _plot(found).save(asked.out / "editing-strength.png", optimize=True)
         turns = {"leaves the sketch": found.leaves_the_sketch, "nears the caption": found.nears_the_caption}
         figures["strength"] = found.model_dump(mode="json") | turns
-    if "time" in wanted:
-        figures["seconds"] = {pair.draws.name: _times(pair) for pair in (icons, shapes)}
     return figures
 
 
@@ -215,24 +213,6 @@ def _outpaints(icons: Pipes, shapes: Pipes, outside: dict[str, int]) -> Iterator
         kept = new.crop((left, top, left + old.width, top + old.height))
         outside[f"outpaint {name}"] = int(np.abs(np.asarray(kept, int) - np.asarray(old, int)).max())
         yield Row([_cell(old), _cell(new)], [name, words])
-
-
-def _times(pair: Pipes, rounds: int = 3) -> dict[str, float]:
-    """Medians of a generation and of an edit at the same steps, taken in turn, and their ratio."""
-    old = Pillow.new("RGB", (pair.draws.side, pair.draws.side), "white")
-    mask = f"0,0,{old.width // 2},{old.height}"
-    taken: dict[str, list[float]] = {"generation": [], "edit": []}
-    for number in range(rounds + 1):
-        for name, start in (
-            ("generation", lambda: pair.draws("a red apple", seed=SEED)),
-            ("edit", lambda: _one(edits.edit(pair.paints, old, "a red apple", mask, seed=SEED))),
-        ):
-            started = time.process_time()
-            start()
-            if number:  # the first warms up
-                taken[name].append(time.process_time() - started)
-    found = {name: float(np.median(each)) for name, each in taken.items()}
-    return found | {"ratio": found["edit"] / found["generation"]}
 
 
 def _one(stream: Iterator[Progress | Image]) -> Pillow.Image:

@@ -122,3 +122,12 @@ def test_timing_nothing_is_refused(limner: Limner) -> None:
     said = limner("bench")
     assert said.code == 2
     assert "nothing to time" in said.err
+
+
+def test_edits_are_judged_and_reported(limner: Limner, wide: Path) -> None:
+    said = limner("eval", "edits", "-m", str(wide), "-n", "6", "--steps", "1", "-o", "edits.json")
+    assert said.code == 0
+    assert "trained: wide: there is no model 'wide-inpaint'" in said.err
+    assert "replacement (wide): right 0.0%" in said.out
+    assert "largest difference outside 0" in said.out
+    assert json.loads(Path("edits.json").read_text(encoding="utf-8"))["methods"][0]["method"] == "replacement"

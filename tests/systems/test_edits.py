@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner import recipe
+from limner import images, recipe
 from limner.errors import InputError, UnsupportedError
 from limner.recipe import Image
 from limner.systems import edits
@@ -48,6 +49,28 @@ def picture(width: int, height: int, seed: int = 0) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+MODES = ["RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "I;16"]
+
+
+def in_mode(mode: str, width: int, height: int, seed: int) -> PIL.Image.Image:
+    """Random pixels in any mode that a file may have."""
+    if mode == "I;16":
+        return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 65536, (height, width), dtype=np.uint16))
+    if mode in ("RGBA", "LA", "PA"):
+        clear = PIL.Image.fromarray(np.random.default_rng(seed + 1).integers(0, 256, (height, width), dtype=np.uint8))
+        made = picture(width, height, seed).convert("RGBA")
+        made.putalpha(clear)
+        return made if mode == "RGBA" else made.convert("LA" if mode == "LA" else "P")
+    return picture(width, height, seed).convert(mode)
+
+
+def filed(old: PIL.Image.Image, **more: object) -> bytes:
+    """The picture as a file that holds its mode."""
+    file = io.BytesIO()
+    old.save(file, "TIFF" if old.mode == "CMYK" else "PNG", **more)
+    return file.getvalue()
+
+
 def drawn(items: Iterator[Progress | Image]) -> list[Image]:
     return [item for item in items if isinstance(item, Image)]
 
@@ -61,6 +84,78 @@ def test_every_pixel_outside_the_mask_survives(width: int, height: int, seed: in
     (new,) = drawn(edits.edit(pipe(), old, "a red fox", mask, soft=soft, rounds=1, seed=seed))
     assert new.picture.size == old.size
     assert (np.asarray(new.picture)[~marked] == np.asarray(old)[~marked]).all()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(MODES), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000), st.booleans())
+def test_whatever_mode_a_file_has_its_unmarked_pixels_survive(
+    mode: str, width: int, height: int, seed: int, inpaint: bool
+) -> None:
+    file = filed(in_mode(mode, width, height, seed))
+    marked = np.random.default_rng(seed).random((height, width)) < 0.5
+    mask = PIL.Image.fromarray(marked.astype(np.uint8) * 255)
+    (new,) = drawn(edits.edit(pipe(inpaint=inpaint), file, "a red fox", mask, rounds=1, seed=seed))
+    assert (np.asarray(new.picture)[~marked] == np.asarray(images.open_picture(file))[~marked]).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sampled_from(MODES), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
+def test_in_any_mode_a_mask_of_nothing_gives_the_picture_back(mode: str, width: int, height: int, seed: int) -> None:
+    file = filed(in_mode(mode, width, height, seed))
+    (new,) = drawn(edits.edit(pipe(), file, "a red fox", PIL.Image.new("L", (width, height)), seed=seed))
+    assert (np.asarray(new.picture) == np.asarray(images.open_picture(file))).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sampled_from(MODES), st.integers(0, 1000), st.booleans(), st.sampled_from([0, 3]))
+def test_in_any_mode_a_mask_of_everything_is_drawing(mode: str, seed: int, inpaint: bool, soft: int) -> None:
+    system, file = pipe(inpaint=inpaint), filed(in_mode(mode, 16, 16, seed))
+    (new,) = drawn(edits.edit(system, file, "a red fox", "0,0,16,16", soft=soft, seed=seed))
+    assert (np.asarray(new.picture) == np.asarray(system("a red fox", seed=seed)[0].picture)).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (filed(in_mode("CMYK", 8, 8, 0)), "CMYK became RGB"),
+        (filed(in_mode("I;16", 8, 8, 0)), "its 16 bits a channel became 8"),
+        (filed(in_mode("RGBA", 8, 8, 0)), "what is transparent became white"),
+        (filed(in_mode("LA", 8, 8, 0)), "what is transparent became white"),
+        (filed(picture(8, 8), save_all=True, append_images=[picture(8, 8, 1)]), "it has 2 frames; frame 1 is used"),
+    ],
+)
+def test_what_a_file_loses_is_told(file: bytes, said: str) -> None:
+    (new,) = drawn(edits.sketch(pipe(), file, "a fox", strength=0.3, seed=0))
+    assert new.recipe.extra["lost"] == [said]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_a_file_that_loses_nothing_says_nothing(mode: str) -> None:
+    (new,) = drawn(edits.sketch(pipe(), filed(in_mode(mode, 8, 8, 0)), "a fox", strength=0.3, seed=0))
+    assert "lost" not in new.recipe.extra
+
+
+def test_a_turned_photograph_is_edited_upright() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # its left is up
+    file = filed(picture(20, 10), exif=exif)
+    (new,) = drawn(edits.edit(pipe(), file, "a fox", "0,0,5,20", seed=0))
+    assert new.picture.size == (10, 20)
+    assert (np.asarray(new.picture)[:, 5:] == np.asarray(picture(20, 10).rotate(-90, expand=True))[:, 5:]).all()
+
+
+@pytest.mark.parametrize("mode", ["F", "LAB"])
+def test_pixels_that_are_no_colours_are_refused_by_name(mode: str) -> None:
+    with pytest.raises(InputError, match=r"floating-point|CIELAB"):
+        edits.sketch(pipe(), PIL.Image.new(mode, (8, 8)), "a fox")
+
+
+def test_a_picture_too_long_to_be_seen_at_once_is_refused_unless_little_is_marked() -> None:
+    long = PIL.Image.new("RGB", (9000, 4))
+    with pytest.raises(InputError, match="too long to be seen at once"):
+        edits.edit(pipe(), long, "a fox", "0,0,9000,4")
+    (new,) = drawn(edits.edit(pipe(), long, "a fox", "5000,1,3,3", seed=0))
+    assert new.picture.size == (9000, 4)
 
 
 @pytest.mark.parametrize("inpaint", [False, True])

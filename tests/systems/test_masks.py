@@ -84,6 +84,51 @@ def test_a_cell_is_repainted_when_any_of_its_pixels_is() -> None:
     assert masks.cells(masks.boxes("0,0,1,2", (2, 2)), 4).sum() == 8
 
 
+def test_a_thin_line_in_a_large_mask_is_not_lost() -> None:
+    assert masks.cells(masks.boxes("0,500,1000,1", (1000, 1000)), 8)[0, 0].sum(1).tolist() == [0, 0, 0, 0, 8, 0, 0, 0]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(0, 1000))
+def test_every_marked_pixel_lies_in_a_repainted_cell_and_every_such_cell_on_a_marked_pixel(
+    width: int, height: int, side: int, seed: int
+) -> None:
+    marked = np.random.default_rng(seed).random((height, width)) < 0.1
+    cells = masks.cells(PIL.Image.fromarray(marked.astype(np.uint8) * 255), side)[0, 0].numpy() > 0
+    wanted = np.zeros((side, side), bool)
+    for y, x in zip(*np.nonzero(marked), strict=True):
+        rows = slice(y * side // height, max(-(-(y + 1) * side // height), y * side // height + 1))
+        columns = slice(x * side // width, max(-(-(x + 1) * side // width), x * side // width + 1))
+        wanted[rows, columns] = True
+    assert (cells == wanted).all()
+
+
+def test_a_mask_of_16_bits_is_read_by_its_shades() -> None:
+    shades = np.array([[0, 300, 32_000, 33_000, 65_535]], np.uint16)
+    assert np.asarray(masks.read(PIL.Image.fromarray(shades), (5, 1))).tolist() == [[0, 0, 0, 255, 255]]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
+def test_a_recorded_mask_comes_back(width: int, height: int, seed: int) -> None:
+    pixels = (np.random.default_rng(seed).random((height, width)) < 0.5).astype(np.uint8) * 255
+    facts = masks.written(b"a file", PIL.Image.fromarray(pixels))
+    assert (np.asarray(masks.restored(facts, (width, height))) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"mask": "0", "mask_png": "!"}, "not base64"),
+        ({"mask": "0", "mask_png": "aaaa"}, "not a picture"),
+        ({"mask": "0", "boxes": "0,0,99,99"}, "leaves the picture"),
+        ({"mask": "0", "boxes": "0,0,1,1"}, "the mask is another one"),
+        ({"mask": "0"}, "give its file"),
+    ],
+)
+def test_a_recorded_mask_that_cannot_be_used_is_refused(facts: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        masks.restored(facts, SIZE)
+
+
 def test_a_digest_depends_on_pixels_and_size_only() -> None:
     assert masks.digest(masks.boxes("0,0,2,2", (4, 4))) == masks.digest(masks.boxes("0,0,2,1;0,1,2,1", (4, 4)))
     assert masks.digest(PIL.Image.new("L", (4, 2))) != masks.digest(PIL.Image.new("L", (2, 4)))
