@@ -16,7 +16,7 @@ from typing import Any
 import openai
 import pytest
 
-from limner.serving.orders import Full, Order
+from limner.serving.orders import Order
 from tests.serving.conftest import Server, running, settings_for
 
 LONG: dict[str, Any] = {"model": "tiny", "prompt": "a fox", "n": 10, "steps": 50}  # keeps the worker busy for a while
@@ -185,11 +185,9 @@ def test_too_many_pictures_are_a_rate_limit(serve: Any) -> None:
 def test_a_full_queue_is_a_rate_limit_that_says_when_to_come_again(serve: Any) -> None:
     server = serve(bound=1)
     with server.client(max_retries=0) as client:
-        while True:  # until one waits behind another
-            try:
-                server.serving.queue.submit(_order(), client="other")
-            except Full:
-                break
+        server.serving.queue.submit(_order(n=100), client="other")
+        _wait(lambda: server.states() == ["running"])
+        server.serving.queue.submit(_order(), client="other")
         with pytest.raises(openai.RateLimitError) as caught:
             client.images.generate(model="tiny", prompt="a fox")
     assert int(caught.value.response.headers["retry-after"]) >= 1
@@ -272,8 +270,8 @@ def test_a_picture_that_is_gone_is_said_to_be_gone(server: Server) -> None:
     assert refused(server.serving.links.make(server.url, "0" * 32, "png")) == (410, "expired")
 
 
-def _order() -> Order:
-    return Order.model_validate(LONG)
+def _order(**more: Any) -> Order:
+    return Order.model_validate({**LONG, **more})
 
 
 def _wait(found: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from limner.serving import pictures
 from tests.serving.conftest import Server, opened, png
 
 
@@ -72,6 +73,17 @@ def test_the_async_client_streams(server: Server) -> None:
             return [each.type async for each in stream]
 
     assert asyncio.run(kinds()) == ["image_generation.partial_image", "image_generation.completed"]
+
+
+def test_an_accident_in_the_middle_of_a_stream_is_told_without_details(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def accident(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(pictures, "facts", accident)
+    with server.client() as client, pytest.raises(openai.APIError, match="Something went wrong here") as caught:
+        list(client.images.generate(model="tiny", prompt="a fox", stream=True))
+    assert caught.value.type == "server_error"
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from limner.errors import LimnerError
 from limner.serving import envelopes, pictures, streaming
 from limner.serving.aliases import Route, Rules
 from limner.serving.envelopes import ApiError
+from limner.serving.metrics import LOGGER
 from limner.serving.orders import Event
 from limner.serving.requests import Wanted
 from limner.serving.safety import REFUSED
@@ -42,9 +45,24 @@ class Task:
     source: tuple[int, int] | None = None  # size of the picture that is edited
     passed_over: tuple[str, ...] = ()
 
-    def cancel(self) -> None:
-        """Stop the job, if it is not finished."""
-        self.serving.queue.cancel(self.job)
+    async def cancel(self) -> None:
+        """Stop the job, if it is not finished; also while what asks for this is being stopped itself."""
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self.serving.queue.cancel, self.job)
+
+
+class _Streamed(StreamingResponse):
+    """A stream of what happens to a job. When it ends, for whatever reason, nobody waits for the job any more."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(_stream(task), media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
+        self._task = task
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._task.cancel()
 
 
 async def answer(request: Request, task: Task) -> Response:
@@ -53,17 +71,14 @@ async def answer(request: Request, task: Task) -> Response:
     Raises: ApiError when the job fails, or would take longer than the client waits.
     """
     if task.wanted.stream:
-        return StreamingResponse(_stream(task), media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
+        return _Streamed(task)
     try:
         await _check_wait(request, task)
-        body = await streaming.unless_gone(request, _collected(task))
+        return JSONResponse(await streaming.unless_gone(request, _collected(task)))
     except ClientGone:
-        task.cancel()
         return Response(status_code=CLIENT_CLOSED)
-    except BaseException:
-        task.cancel()
-        raise
-    return JSONResponse(body)
+    finally:
+        await task.cancel()
 
 
 async def _check_wait(request: Request, task: Task) -> None:
@@ -100,16 +115,14 @@ def refused(message: str, rules: Rules) -> ApiError:
 
 
 async def _stream(task: Task) -> AsyncIterator[bytes]:
-    """The events of an answer; whoever stops reading has cancelled the job."""
+    """The events of an answer; a failure is one of them."""
     name = _STREAM_NAMES[task.route]
-    ended = False
     try:
         async with contextlib.aclosing(task.serving.queue.events(task.job)) as events:
             beats = streaming.with_heartbeats(events, task.serving.settings.heartbeat_s)
             async with contextlib.aclosing(beats):
                 async for event in beats:
                     if event is not None and event.last:
-                        ended = True
                         _check_end(event, task.wanted.chosen.rules)
                         return
                     yield await _line(task, name, event)
@@ -118,9 +131,9 @@ async def _stream(task: Task) -> AsyncIterator[bytes]:
         yield streaming.failure(error)
     except LimnerError as error:
         yield streaming.failure(envelopes.of_limner(error))
-    finally:
-        if not ended:
-            task.cancel()
+    except Exception:  # noqa: BLE001 (the answer has begun; an event is the only way left to tell)
+        LOGGER.exception("accident", extra={"facts": {"job": task.job}})
+        yield streaming.failure(envelopes.failed("Something went wrong here; the server's log has it under the job."))
 
 
 async def _line(task: Task, name: str, event: Event | None) -> bytes:
@@ -231,4 +244,4 @@ def _check_end(event: Event, rules: Rules) -> None:
 
 
 def _stopping() -> ApiError:
-    return envelopes.busy("The server is stopping; the job goes on when it is back.", 5, status=503)
+    return envelopes.busy("The server is stopping; send this again when it is back.", 5, status=503)
