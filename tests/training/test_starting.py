@@ -153,6 +153,54 @@ def test_a_start_without_the_stage_names_those_it_has(generator: Path, tmp_path:
         started(only)
 
 
+def damaged(generator: Path, out: Path, **changes: torch.Tensor | None) -> Path:
+    """The generator with some tensors of its base replaced, or left out (None)."""
+    folder = weights.read_folder(generator)
+    states = {name: dict(weights.read_tensors(folder.weights(name))) for name in ("base", "upsampler")}
+    for key, value in changes.items():
+        if value is None:
+            del states["base"][key.replace("__", ".")]
+        else:
+            states["base"][key.replace("__", ".")] = value
+    words = {"words.json": (generator / "words.json").read_bytes()}
+    return weights.save_folder(out, folder.settings, states, "# damaged\n", words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"head__bias": None}, r"1 of its tensors are missing, the first is head\.bias"),
+        ({"head__bias": torch.zeros(7)}, r"its head\.bias \[7\] does not fit its own settings"),
+        ({"stem__weight": torch.zeros(16, 4, 3, 3)}, r"its stem\.weight \[16, 4, 3, 3\] does not fit its own settings"),
+        ({"more": torch.zeros(1)}, r"its more \[1\] does not fit its own settings"),
+    ],
+)
+def test_a_damaged_start_is_said(generator: Path, tmp_path: Path, changes: dict[str, torch.Tensor | None], named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        started(damaged(generator, tmp_path / "damaged", **changes))
+
+
+def test_a_start_without_its_vocabulary_is_said(generator: Path, tmp_path: Path) -> None:
+    out = damaged(generator, tmp_path / "mute")
+    for name in ("words.json", weights.SUMS):
+        (out / name).unlink()
+    with pytest.raises(CheckpointError, match=r"words\.json: missing"):
+        started(out)
+
+
+def test_a_start_that_enlarges_other_pictures_is_refused(generator: Path) -> None:
+    stage = preset(inpaint=True).model.stages[1].model_copy(update={"low_side": 16})
+    with pytest.raises(ConfigError, match="enlarges 8 px, this one 16 px"):
+        starting.find(str(generator), stage)
+
+
+def test_a_folder_of_a_run_does_not_hide_a_model(generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_MODELS", str(generator.parent))
+    monkeypatch.chdir(tmp_path)
+    checkpoints.begin(tmp_path / "tiny", preset(), "base")
+    assert starting.find("tiny", preset().model.stages[0]).hash == weights.sha256(generator / "base.safetensors")
+
+
 def test_a_run_without_a_checkpoint_cannot_be_a_start(tmp_path: Path) -> None:
     checkpoints.begin(tmp_path / "run", preset(), "base")
     with pytest.raises(CheckpointError, match="has no checkpoint yet; train it first"):

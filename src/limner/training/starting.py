@@ -16,7 +16,7 @@ from torch import Tensor
 from limner import catalog, weights
 from limner.config import StageSettings, UNetSettings
 from limner.errors import CheckpointError, ConfigError
-from limner.networks.unet import UNet, inputs
+from limner.networks.unet import UNet, input_channels, inputs
 from limner.training import checkpoints, exporting
 
 STEM = "stem.weight"
@@ -39,7 +39,9 @@ def find(name: str, stage: StageSettings) -> Start:
 
     Raises: CheckpointError when there is none; ConfigError when a network of these settings cannot begin with its weights.
     """
-    start = _of_run(Path(name), stage.name) if (Path(name) / "preset.json").is_file() else _of_model(name, stage.name)
+    named = any(entry.name == name for entry in catalog.models())  # a run's folder must not hide a model
+    is_run = not named and (Path(name) / "preset.json").is_file()
+    start = _of_run(Path(name), stage.name) if is_run else _of_model(name, stage.name)
     _check(start, stage)
     return start
 
@@ -51,8 +53,10 @@ def fill(network: UNet, start: Start) -> None:
     """
     places = network.state_dict(keep_vars=True)
     left = set(places)
+    old = start.settings.network
     for key, value in start.tensors():
-        fitting = with_inputs(value, start.settings.network, network.settings) if key == STEM else value
+        whole = key == STEM and value.ndim == 4 and value.shape[1] == input_channels(old) * old.patch**2
+        fitting = with_inputs(value, old, network.settings) if whole else value
         if key not in left or places[key].shape != fitting.shape:
             raise CheckpointError(f"{start.name}: its {key} {list(value.shape)} does not fit its own settings; fetch it again")
         with torch.no_grad():
@@ -86,9 +90,8 @@ def _of_model(name: str, stage: str) -> Start:
     settings = next((each for each in folder.settings.stages if each.name == stage), None)
     if settings is None:
         raise ConfigError(_no_stage(name, stage, [each.name for each in folder.settings.stages]))
-    text = settings.network.text
-    vocabulary = None if text is None or text.vocabulary in ("gpt2", "clip") else folder.path / text.vocabulary
-    return Start(name, folder.hashes[stage], settings, vocabulary, lambda: weights.read_tensors(folder.weights(stage)))
+    words = _vocabulary(folder.path, settings)
+    return Start(name, folder.hashes[stage], settings, words, lambda: weights.read_tensors(folder.weights(stage)))
 
 
 def _of_run(run: Path, stage: str) -> Start:
@@ -100,11 +103,21 @@ def _of_run(run: Path, stage: str) -> Start:
     if saved is None or recipe is None:
         raise CheckpointError(f"training.start: {run}: has no checkpoint yet; train it first")
     settings = next(each for each in preset.model.stages if each.name == stage)
-    text = settings.network.text
-    vocabulary = None if text is None or text.vocabulary in ("gpt2", "clip") else run / text.vocabulary
+    words = _vocabulary(run, settings)
     file = checkpoints.ema_file(recipe.ema[-1]) if recipe.ema else "weights.safetensors"
     state = exporting.averaged_state(saved, recipe)
-    return Start(str(run), weights.sha256(saved.path / file), settings, vocabulary, lambda: iter(state.items()))
+    return Start(str(run), weights.sha256(saved.path / file), settings, words, lambda: iter(state.items()))
+
+
+def _vocabulary(folder: Path, stage: StageSettings) -> Path | None:
+    """The vocabulary that lies beside the weights; None where there is none to lie there."""
+    text = stage.network.text
+    if text is None or text.vocabulary in ("gpt2", "clip"):
+        return None
+    file = folder / text.vocabulary
+    if not file.is_file():
+        raise CheckpointError(f"training.start: {file}: missing; fetch or export the folder again")
+    return file
 
 
 def _check(start: Start, stage: StageSettings) -> None:
