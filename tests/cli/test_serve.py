@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -60,6 +61,13 @@ def test_a_missing_package_is_named_with_what_to_install(limner: Limner, monkeyp
     said = limner("serve", "--dry-run")
     assert said.code == 2
     assert "no_such_package is not installed; run: pip install 'limner[serve]'" in said.err
+
+
+def test_a_line_of_the_log_stays_one_line() -> None:
+    record = logging.LogRecord("limner.serving", logging.INFO, "", 0, "request", None, None)
+    record.facts = {"path": "/a\n12:00:00 accepted", "status": 404}
+    line = serve._Lines().format(record)
+    assert line.endswith("request path='/a\\n12:00:00 accepted' status=404")
 
 
 def test_it_serves_until_it_is_told_to_stop(tiny: Path) -> None:

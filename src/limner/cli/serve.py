@@ -188,9 +188,14 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback of an accident."""
-        facts = " ".join(f"{name}={value}" for name, value in getattr(record, "facts", {}).items())
+        facts = " ".join(f"{name}={_in_line(str(value))}" for name, value in getattr(record, "facts", {}).items())
         line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.getMessage()} {facts}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _in_line(text: str) -> str:
+    """A fact that stays within its line, whatever a client put into it."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _log(terminal: Terminal) -> None:
