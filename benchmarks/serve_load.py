@@ -34,7 +34,7 @@ import PIL.Image
 import torch
 
 from limner import recipe
-from limner.evaluation import machine
+from limner.evaluation import bench_report, machine
 
 MODEL = "glide-shapes"
 COLOURS = ("red", "green", "blue", "yellow", "black", "orange", "purple")
@@ -70,7 +70,7 @@ def main() -> None:
         speed = asyncio.run(compared(load, Path(folder)))
     found = {
         "date": datetime.date.today().isoformat(),
-        "command": "python benchmarks/serve_load.py " + " ".join(sys.argv[1:]),
+        "command": "python benchmarks/serve_load.py",
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip(),
         "machine": machine.here(torch.device("cpu")).model_dump(mode="json"),
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
@@ -81,8 +81,9 @@ def main() -> None:
         "speed": speed,
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "serve_load.json").write_text(json.dumps(found, indent=2) + "\n")
-    (given.out / "serve_load.md").write_text(page(found))
+    path = given.out / f"serve-load_{bench_report.hardware(machine.here(torch.device('cpu')))}_{found['date'][:7]}.json"
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(page(found), encoding="utf-8")
     print(page(found))
 
 

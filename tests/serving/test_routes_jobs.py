@@ -63,6 +63,11 @@ def test_an_order_is_accepted_at_once_and_drawn_later(http: httpx.Client) -> Non
     assert [picture.size for picture in pictures] == [(SIDE, SIDE)] * 2
 
 
+def test_numbers_of_steps_and_whole_floats_are_taken_as_they_are_meant(http: httpx.Client) -> None:
+    job = ordered(http, steps=3, guidance=2, soft=0, margins=None)
+    assert http.get(f"/jobs/{job}").json()["order"]["steps"] == "3"
+
+
 def test_a_seed_that_was_not_said_is_told(http: httpx.Client) -> None:
     job = http.post("/jobs", json={"model": "tiny", "prompt": "a"}).json()["id"]
     assert isinstance(http.get(f"/jobs/{job}").json()["order"]["seed"], int)
@@ -116,6 +121,9 @@ def test_pictures_to_start_from_travel_in_a_form(http: httpx.Client) -> None:
         ({"modle": "tiny"}, "modle", "unknown_parameter"),
         ({"prompt": "a"}, "model", "missing_required_parameter"),
         ({**DRAW, "n": 0}, "n", "invalid_value"),
+        ({**DRAW, "n": "2"}, "n", "invalid_type"),
+        ({**DRAW, "n": True}, "n", "invalid_type"),
+        ({**DRAW, "steps": True}, "steps", "invalid_type"),
         ({**DRAW, "seed": 2**63}, "seed", "invalid_value"),
         ({**DRAW, "verb": "sing"}, "verb", "invalid_value"),
         ({**DRAW, "width": 5000}, "width", "invalid_value"),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from limner.config import Frozen, SamplerName
 from limner.errors import LimnerError
@@ -24,6 +24,14 @@ MOST_PIXELS = 2048  # of a side of a finished picture
 FROM_PICTURES: tuple[Verb, ...] = ("edit", "sketch", "outpaint", "upscale")
 
 
+def _text(given: object) -> object:
+    """A number of steps as the text it stands for."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+Steps: TypeAlias = Annotated[str, Field(max_length=100), BeforeValidator(_text, json_schema_input_type=int | str)]
+
+
 class Order(Frozen):
     """What to make. Settings that are None are the model's own."""
 
@@ -33,7 +41,7 @@ class Order(Frozen):
     negative: str = ""
     n: int = Field(1, ge=1, le=100)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)  # made definite when the order is accepted
-    steps: str | None = Field(None, coerce_numbers_to_str=True, max_length=100)
+    steps: Steps | None = None
     guidance: float | None = Field(None, ge=0, le=100)
     sampler: SamplerName | None = None
     width: int | None = Field(None, ge=1, le=MOST_PIXELS)  # of the finished picture; None = the model's own

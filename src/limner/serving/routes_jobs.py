@@ -210,7 +210,7 @@ def _order(tree: dict[str, Any]) -> Order:
         if name not in Order.model_fields:
             raise requests.unknown(name, Order.model_fields)
     try:
-        return Order.model_validate(given)
+        return Order.model_validate_json(json.dumps(given), strict=True)  # strict: a text is no number
     except pydantic.ValidationError as error:
         raise of_validation(error.errors()) from None
 
