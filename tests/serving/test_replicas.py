@@ -5,6 +5,7 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 import types
 from collections import deque
 from collections.abc import Iterator
@@ -208,6 +209,18 @@ def _replica_pids() -> list[int]:
     return found
 
 
+def _wait_until_ready(url: str) -> None:
+    """Replicas take their time: each imports torch."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise AssertionError("the replicas did not start")
+
+
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray Serve: pip install 'limner[ray]'")
@@ -215,12 +228,7 @@ def test_two_replicas_answer_as_one_server_and_survive_the_death_of_one(tiny: Pa
     with running(settings_for(tiny, tmp_path / "one")) as one, one.client() as client:
         alone = client.images.generate(model="tiny", prompt="a red fox", response_format="b64_json", extra_body={"seed": 5})
     with running(settings_for(tiny, tmp_path / "two", replicas=2, batch=1)) as server, server.client(timeout=300) as client:
-        for _ in range(600):
-            try:
-                if httpx.get(f"{server.url}/readyz", timeout=300).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                continue
+        _wait_until_ready(server.url)
         pids = _replica_pids()
         assert len(pids) == 2
         first = client.images.generate(model="tiny", prompt="a red fox", response_format="b64_json", extra_body={"seed": 5})

@@ -110,23 +110,24 @@ class Replicas:
                 name="Drawer",
                 num_replicas=self.places,
                 max_ongoing_requests=1,
+                graceful_shutdown_timeout_s=2,  # what they draw is drawn again after the next start
                 ray_actor_options=_share(ray.cluster_resources(), self.places, self._settings.device),
             )(Drawer)
             self._handle = serve.run(deployment.bind(told), name=NAME, route_prefix=None, logging_config=quiet)
         except Exception as error:
             raise LimnerError(f"serve: the replicas did not start ({type(error).__name__}: {str(error)[:300]})") from error
-        log("replicas started", replicas=self.places)
 
     def stop(self) -> None:
         """Stop the replicas, and Ray where it was started for them."""
         import ray
-        from ray import serve
 
         self._handle = None
-        with contextlib.suppress(Exception):  # a cluster that is gone already need not be told
-            serve.delete(NAME)
         if "RAY_ADDRESS" not in os.environ:
             ray.shutdown()
+            return
+        from ray import serve
+
+        serve.delete(NAME)
 
     @contextlib.contextmanager
     def drawing(self, tasks: Sequence[Task], uploads: Uploads) -> Iterator[Iterator[Stepped | Made]]:
