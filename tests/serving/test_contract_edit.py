@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import PIL.Image
 import pytest
 
 from limner import recipe
-from tests.serving.conftest import opened, png
+from limner.systems import choosing
+from tests.serving.conftest import opened, png, running, settings_for
 
 HOLE = (0, 0, 8, 16)
 
@@ -95,6 +97,16 @@ def test_a_mask_in_black_and_white_is_taken_by_models_of_limner(client: openai.O
     mask.save(file, "PNG")
     found = client.images.edit(model="tiny", image=png(), mask=file.getvalue(), prompt="a hat", response_format="b64_json")
     assert (pixels(bytes_of(found))[4:] == pixels(png())[4:]).all()
+
+
+def test_a_sibling_trained_to_inpaint_repaints(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sibling = tmp_path / "tiny-inpaint"
+    shutil.copytree(tiny, sibling)
+    monkeypatch.setattr(choosing, "painter", lambda folder: sibling)
+    with running(settings_for(tiny, tmp_path / "data", models=(tiny, sibling))) as server, server.client() as client:
+        masked = client.images.edit(model="tiny", image=png(), mask=png(hole=HOLE), prompt="a hat")
+        sketched = client.images.edit(model="tiny", image=png(), prompt="a hat")
+    assert (masked.limner["model"], sketched.limner["model"]) == ("tiny-inpaint", "tiny")
 
 
 def test_several_versions_of_an_edit_are_drawn(client: openai.OpenAI) -> None:

@@ -12,13 +12,14 @@ from starlette.datastructures import UploadFile
 
 from limner.errors import InputError
 from limner.serving import aliases, answers, describing, guards, pictures, requests
-from limner.serving.aliases import Route
+from limner.serving.aliases import Route, Rules
 from limner.serving.answers import Task
 from limner.serving.envelopes import ApiError, invalid, responses
 from limner.serving.orders import Order
 from limner.serving.requests import EditFields, GenerateBody, Upload, VariationFields, Wanted
 from limner.serving.safety import Refused
 from limner.serving.server import Client, Parts, Serving
+from limner.serving.shelf import Shelf
 
 router = APIRouter(prefix="/images", tags=["images"])
 files = APIRouter(tags=["images"])
@@ -63,7 +64,7 @@ async def edits(request: Request, serving: Parts, client: Client) -> Response:
     """
     async with requests.form(request, EditFields) as (body, upload):
         wanted = requests.wanted(body, upload.given, "edits", serving.settings, serving.shelf.names())
-        painting = await _painting(body, upload, wanted)
+        painting = await _painting(body, upload, wanted, serving.shelf)
     return await _drawn(request, serving, wanted._replace(order=painting.order), "edits", client, painting)
 
 
@@ -122,40 +123,56 @@ async def _drawn(
     return response
 
 
-async def _painting(body: EditFields, upload: Upload, wanted: Wanted) -> Painting:
+async def _painting(body: EditFields, upload: Upload, wanted: Wanted, shelf: Shelf) -> Painting:
     """What an edit asks for, its files read.
 
     Raises: ApiError for pictures or settings that do not fit.
     """
-    rules = wanted.chosen.rules
+    rules, order = wanted.chosen.rules, wanted.order
     if len(upload.images) > rules.images:
         message = f"'{rules.name}' takes {rules.images} picture{'s' if rules.images > 1 else ''}; got {len(upload.images)}."
         raise invalid(message, param="image")
     first, size, _ = await _picture(upload.images[0], "image", rules.square_png)
     for number, other in enumerate(upload.images[1:], start=1):
         await _picture(other, f"image[{number}]", rules.square_png)
-    if upload.mask is not None:
-        mask: bytes | None
-        mask, masked, alpha = await _picture(upload.mask, "mask", False)
-        if masked != size:
-            message = f"Invalid mask: it has {masked[0]}x{masked[1]} pixels, the picture {size[0]}x{size[1]}."
-            raise invalid(message, param="mask", code="invalid_image_format")
-        if rules.strict and not alpha:
-            message = "Invalid mask: it has no alpha channel; make transparent what shall be repainted."
-            raise invalid(message, param="mask", code="invalid_image_format")
-    else:
-        mask = await to_thread.run_sync(pictures.holes, first)
-        if mask is None and rules.square_png:
+    mask = await _mask(upload, first, size, rules)
+    if mask is None and body.soft:
+        raise invalid("'soft' fades the border of a mask, and there is none.", param="soft")
+    settings: dict[str, Any] = {"verb": "sketch", "strength": body.strength or requests.SKETCHING}
+    if mask is not None:
+        painter = await to_thread.run_sync(_painter, shelf, order.model)
+        settings = {"verb": "edit", "strength": body.strength, "soft": body.soft or 0, "model": painter}
+    passed_over = tuple(f"image[{number}]" for number in range(1, len(upload.images)))
+    return Painting(order.model_copy(update=settings), first, mask, size, passed_over)
+
+
+async def _mask(upload: Upload, picture: bytes, size: tuple[int, int], rules: Rules) -> bytes | None:
+    """What shall be repainted: the mask, else the holes of the picture itself; None for a sketch.
+
+    Raises: ApiError for a mask that does not fit, or none where the model's name needs one.
+    """
+    if upload.mask is None:
+        holes = await to_thread.run_sync(pictures.holes, picture)
+        if holes is None and rules.square_png:
             message = "Invalid input image: nothing says where to paint. Send a mask, or a picture that is transparent there."
             raise invalid(message, param="image", code="invalid_image_format")
-    if mask is None:
-        settings: dict[str, Any] = {"verb": "sketch", "strength": body.strength or requests.SKETCHING}
-        if body.soft:
-            raise invalid("'soft' fades the border of a mask, and there is none.", param="soft")
-    else:
-        settings = {"verb": "edit", "strength": body.strength, "soft": body.soft or 0}
-    passed_over = tuple(f"image[{number}]" for number in range(1, len(upload.images)))
-    return Painting(wanted.order.model_copy(update=settings), first, mask, size, passed_over)
+        return holes
+    mask, masked, alpha = await _picture(upload.mask, "mask", False)
+    if masked != size:
+        message = f"Invalid mask: it has {masked[0]}x{masked[1]} pixels, the picture {size[0]}x{size[1]}."
+        raise invalid(message, param="mask", code="invalid_image_format")
+    if rules.strict and not alpha:
+        message = "Invalid mask: it has no alpha channel; make transparent what shall be repainted."
+        raise invalid(message, param="mask", code="invalid_image_format")
+    return mask
+
+
+def _painter(shelf: Shelf, model: str) -> str:
+    """The model that repaints for another: its sibling trained to inpaint, where that is served."""
+    from limner.systems import choosing
+
+    found = choosing.painter(shelf.folder(model)).resolve()
+    return next((name for name in shelf.names() if shelf.folder(name).resolve() == found), model)
 
 
 async def _picture(upload: UploadFile, param: str, square_png: bool) -> tuple[bytes, tuple[int, int], bool]:
