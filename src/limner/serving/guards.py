@@ -32,7 +32,7 @@ COUNTED = ("/v1/", "/images/", "/jobs")  # requests that a limit of requests is 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 JSON_LIMIT = 2**20  # bytes of a body that is no form; Python needs some twenty times this to hold the worst of them
-LINGER = 5.0  # seconds that a body nobody reads may take before the answer to it is sent
+LINGER = 20.0  # seconds that a body nobody reads may take before the answer to it is sent
 GRACE = 30.0  # seconds that a body may take to begin with
 SLOWEST = 16 * 1024  # bytes a second; whoever sends slower holds a place that others need
 

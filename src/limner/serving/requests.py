@@ -177,6 +177,7 @@ def object_of(body: bytes) -> dict[str, Any]:
     """A JSON object from its text. Raises: ApiError for what is none."""
     try:
         tree = json.loads(body)
+        json.dumps(tree, ensure_ascii=False).encode()  # half a character, as "\\ud800", can be written in JSON but nowhere else
     except (ValueError, RecursionError):
         raise invalid("The body is not JSON.", code="invalid_json") from None
     if not isinstance(tree, dict):
