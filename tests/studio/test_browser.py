@@ -137,12 +137,18 @@ def _opened(page: Page) -> Iterator[None]:
 
 
 def choose(page: Page, tab: str, model: str) -> None:
-    page.write(f"#lm-{tab}-model input", model)
-    page.see(f"#lm-{tab}-model input").send_keys(Keys.ENTER)
+    field = f"#lm-{tab}-model input"
+    page.write(field, model)
+    option = f'[role=option][aria-label="{model}"]'
+    page.click(option)
+    page.until(lambda: page.see(field).get_attribute("value") == model, f"the model {model}")
 
 
-def draw(page: Page, prompt: str, model: str = "tiny") -> None:
+def draw(page: Page, prompt: str, model: str = "tiny", *, n: int = 1) -> None:
     choose(page, "draw", model)
+    if n > 1:
+        page.write("#lm-draw-n input[type=number]", str(n))
+        page.see("#lm-draw-n input[type=number]").send_keys(Keys.TAB)
     page.write("#lm-draw-prompt textarea", prompt)
     page.see("#lm-draw-prompt textarea").send_keys(Keys.CONTROL, Keys.ENTER)
 
@@ -179,23 +185,28 @@ def test_the_words_that_are_cut_are_marked(page: Page) -> None:
 
 
 def test_a_job_can_be_cancelled_with_escape(page: Page) -> None:
-    page.click(".lm-fields .label-wrap")
-    slow(page)
-    draw(page, "a slow fox", model="glide-emoji")
+    draw(page, "a slow fox", model="glide-emoji", n=8)
     page.see("#lm-draw-stage .lm-progress")
     page.until(lambda: page.see("#lm-draw-cancel").is_enabled(), "cancel")
     page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
     page.says("draw", "Cancelled")
 
 
+def test_a_setting_that_the_model_refuses_is_said_in_one_line(page: Page) -> None:
+    choose(page, "draw", "glide-shapes")
+    page.click(".lm-fields .label-wrap")
+    page.write("#lm-draw-steps input[type=number]", "250")
+    page.see("#lm-draw-steps input[type=number]").send_keys(Keys.TAB)
+    page.click("#lm-draw-go")
+    page.until(lambda: "take fewer steps" in page.see(".toast-body").text, "a toast")
+
+
 def test_a_job_goes_on_when_the_page_is_loaded_again(page: Page) -> None:
-    choose(page, "draw", "glide-emoji")
-    slow(page, steps=60)
-    draw(page, "a patient fox", model="glide-emoji")
+    draw(page, "a patient fox", model="glide-emoji", n=4)
     page.see("#lm-draw-stage .lm-progress")
     page.open()
     page.until(lambda: "a patient fox" in page.see("#lm-draw-stage h2").text, "the same job")
-    page.says("draw", "Done: 1 picture")
+    page.says("draw", "Done: 4 pictures")
 
 
 def test_a_painted_mask_is_repainted_and_found_in_the_history(page: Page) -> None:
@@ -270,14 +281,6 @@ def coloured(page: Page, scheme: str) -> None:
     wanted = [{"name": "prefers-color-scheme", "value": scheme}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
     page.open()
-
-
-def slow(page: Page, steps: int = 250) -> None:
-    """Set more steps, so that there is time to look."""
-    if not page.all("#lm-draw-steps input[type=number]"):
-        page.click(".lm-fields .label-wrap")
-    page.write("#lm-draw-steps input[type=number]", str(steps))
-    page.see("#lm-draw-steps input[type=number]").send_keys(Keys.TAB)
 
 
 def stroke(page: Page, canvas: Any) -> None:

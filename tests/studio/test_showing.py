@@ -56,6 +56,11 @@ def test_a_finished_picture_has_its_prompt_as_alternative_text_and_can_be_sent_o
     assert 'href="/studio/pictures/p1?as=save" download' in html
 
 
+def test_the_result_of_an_edit_is_the_next_step() -> None:
+    assert ">Go on from this</button>" in showing.stage((replace(DONE, verb="edit"),), empty="")
+    assert ">Edit</button>" in showing.stage((DONE,), empty="")
+
+
 def test_small_pictures_keep_their_pixels() -> None:
     assert "lm-small" in showing.image(Finished("p", 1, 32, 32), "")
     assert "lm-small" not in showing.image(Finished("p", 1, 256, 256), "")

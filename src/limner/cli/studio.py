@@ -82,7 +82,7 @@ def serve(terminal: Terminal, settings: ServeSettings, *, browser: bool) -> None
         app = create_app(settings)
         parts = app.state.serving
         page.mount(app, Desk(parts.queue, parts.store, parts.shelf))
-        url = f"http://{_named(settings.host)}:{listening.getsockname()[1]}{PATH}/"
+        url = f"http://{named(settings.host)}:{listening.getsockname()[1]}{PATH}/"
         terminal.result(url, url=url)
         terminal.say("the studio is open until you press Ctrl-C")
         if browser:
@@ -103,7 +103,7 @@ def bound(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _named(host: str) -> str:
+def named(host: str) -> str:
     """The host as a browser on this machine reaches it."""
     if host in ("0.0.0.0", "::"):
         return "127.0.0.1"

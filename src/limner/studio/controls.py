@@ -102,7 +102,7 @@ def fields(
         size = gr.Radio(
             choices=sides(offer), value=offer.facts.side if offer else None, label="Size in pixels", elem_classes="lm-sizes"
         )
-    n = gr.Slider(1, MOST, value=1, step=1, label="Pictures", visible=many)
+    n = gr.Slider(1, MOST, value=1, step=1, label="Pictures", visible=many, elem_id=f"lm-{tab}-n")
     with gr.Row(elem_classes="lm-seed"):
         seed = gr.Number(label="Seed", precision=0, scale=2, min_width=120)
         dice = gr.Button("New seed", size="sm", scale=1, min_width=92, elem_classes="lm-dice")

@@ -164,7 +164,7 @@ def _slot(view: View, index: int) -> str:
 def _finished(view: View, picture: Finished) -> str:
     acts = "".join(
         f'<button type="button" data-act="{act}" data-id="{picture.id}" data-key="{act}{picture.id}">{words}</button>'
-        for act, words in (("edit", "Edit"), ("sketch", "Sketch over"))
+        for act, words in (("edit", _again(view)), ("sketch", "Sketch over"))
     )
     save = f'<a href="{picture_url(picture.id, query="save")}" download data-key="s{picture.id}">Save</a>'
     return (
@@ -172,3 +172,8 @@ def _finished(view: View, picture: Finished) -> str:
         f"{image(picture, view.prompt or 'A picture without words')}</a>"
         f'<figcaption><span>seed {picture.seed}</span><span class="lm-acts">{acts}{save}</span></figcaption></figure>'
     )
+
+
+def _again(view: View) -> str:
+    """What sending a result to the canvas is called: the next step, where it was an edit."""
+    return "Go on from this" if view.verb in ("edit", "outpaint") else "Edit"
