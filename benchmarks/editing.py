@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -26,6 +26,9 @@ from limner.data import shapes_edits
 from limner.data.shapes import illustrate
 from limner.errors import LimnerError
 from limner.evaluation import bench_report, machine, strength
+from limner.evaluation import edits as judge
+from limner.evaluation.drawing import Wishes
+from limner.evaluation.share import Share
 from limner.recipe import Image
 from limner.systems import choosing, edits, masks, scenes
 from limner.systems.base import Progress
@@ -35,6 +38,8 @@ HERE = Path(__file__).parent
 INPUTS = HERE / "editing_inputs"
 SEED = 0
 CELL = 128  # pixels of a picture on a sheet
+PARTS = ["masks", "scenes", "sketches", "outpaints", "strength", "judge"]
+BEGIN, END = "<!-- figures: written by benchmarks/editing.py -->", "<!-- end of figures -->"
 STRENGTHS = tuple(round(0.1 * k, 1) for k in range(1, 11))
 MASK_EDITS = (  # input, boxes, prompt; the shapes' come from the fixed list of `shapes_edits`, two a verb
     ("apple", "128,0,128,256", "a red apple"),
@@ -107,15 +112,19 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the sheets")
     options.add_argument("--figures", type=Path, help="JSON of the figures; default: beside this file, named for the machine")
     options.add_argument("--pairs", type=int, default=32, help="sketches a strength is averaged over")
-    options.add_argument("--only", choices=["masks", "scenes", "sketches", "outpaints", "strength"], action="append")
+    options.add_argument("-n", type=int, default=300, help="edits that are judged")
+    options.add_argument("--only", choices=PARTS, action="append", help="these parts alone; repeatable")
     asked = options.parse_args()
     try:
         icons, shapes = _pipes(asked.model, asked.inpaint_model), _pipes(asked.shapes_model, asked.shapes_inpaint_model)
-        figures = _all(icons, shapes, asked)
         hardware = bench_report.hardware(machine.here(icons.draws.system.device))
         place = asked.figures or HERE / f"editing_{hardware}_{time.strftime('%Y-%m')}.json"
         before = json.loads(place.read_text(encoding="utf-8")) if asked.only and place.exists() else {}
-        place.write_text(json.dumps(before | figures, indent=2) + "\n", encoding="utf-8")
+        figures = _all(icons, shapes, asked, before)
+        place.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        page = asked.out / "editing.md"
+        if page.exists():
+            page.write_text(_with_figures(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
     except LimnerError as error:
         print(f"editing: {error}", file=sys.stderr)
         return error.exit_code
@@ -123,12 +132,13 @@ def main() -> int:
     return 0
 
 
-def _all(icons: Pipes, shapes: Pipes, asked: argparse.Namespace) -> dict[str, object]:
-    """Draw what was asked for; the figures."""
-    wanted = asked.only or ["masks", "scenes", "sketches", "outpaints", "strength"]
-    figures: dict[str, object] = {"models": {p.name: p.system.hashes for pair in (icons, shapes) for p in pair[:2]}}
-    figures |= {"machine": machine.here(icons.draws.system.device).model_dump(), "seed": SEED}
-    outside: dict[str, int] = {}
+def _all(icons: Pipes, shapes: Pipes, asked: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    """Draw and measure what was asked for; the figures, over those of an earlier run for what was not."""
+    wanted = asked.only or PARTS
+    figures = {**before, "seed": SEED, "date": time.strftime("%Y-%m-%d"), "command": "python benchmarks/editing.py"}
+    figures["models"] = {p.name: p.system.hashes for pair in (icons, shapes) for p in pair[:2]}
+    figures["machine"] = machine.here(icons.draws.system.device).model_dump()
+    outside: dict[str, int] = dict(before.get("differences", {}))
     for name, make, columns in (
         ("masks", _mask_edits, 8),
         ("scenes", _scenes, 4),
@@ -148,7 +158,63 @@ def _all(icons: Pipes, shapes: Pipes, asked: argparse.Namespace) -> dict[str, ob
         _plot(found).save(asked.out / "editing-strength.png", optimize=True)
         turns = {"leaves the sketch": found.leaves_the_sketch, "nears the caption": found.nears_the_caption}
         figures["strength"] = found.model_dump(mode="json") | turns
+    if "judge" in wanted:
+        print("judging edits", file=sys.stderr)
+        trained = {} if shapes.paints is shapes.draws else {"trained": shapes.paints}
+        painters = {**trained, "replacement": shapes.draws}
+        figures["judge"] = judge.evaluate(painters, Wishes(seed=SEED), n=asked.n).model_dump(mode="json")
     return figures
+
+
+def _with_figures(page: str, figures: dict[str, Any]) -> str:
+    """The page with its block of figures written anew; the rest is for people to write."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    here, models = figures["machine"], ", ".join(figures["models"])
+    lines = [f"{figures['date']}, {here['processor']}, {here['cores']} cores, float32, seed {figures['seed']}, with {models}."]
+    if "differences" in figures:
+        most = figures["largest difference outside the masks"]
+        lines += [
+            "",
+            f"Largest difference outside the masks of the {len(figures['differences'])} pictures below: **{most}** of 255.",
+        ]
+    if "judge" in figures:
+        lines += ["", f"Edits judged: {figures['judge']['asked']} unseen ones, with 95 % intervals.", ""]
+        lines += ["| | " + " | ".join(one["method"] for one in figures["judge"]["methods"]) + " |"]
+        lines += ["|---" * (1 + len(figures["judge"]["methods"])) + "|"]
+        lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in _rows(figures["judge"]["methods"])]
+    if "strength" in figures:
+        found = figures["strength"]
+        lines += [
+            "",
+            f"Strength, mean of {found['pairs']} pairs:",
+            "",
+            "| strength | to the sketch | to the caption |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {p['strength']:g} | {p['to_sketch']:.1f} | {p['to_caption']:.3f} |" for p in found["points"]]
+        said = [
+            ("rises", "turns back")[not found["leaves the sketch"]],
+            ("falls", "turns back")[not found["nears the caption"]],
+        ]
+        lines += ["", f"From each strength to the next the distance to the sketch {said[0]}, that to the caption {said[1]}."]
+    return f"{head}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{tail}"
+
+
+def _rows(methods: list[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The lines of the table of both methods."""
+
+    def said(share: dict[str, Any]) -> str:
+        return str(Share.model_validate(share))
+
+    yield "model", [one["drawing"]["model"] for one in methods]
+    yield "**right**", [said(one["right"]) for one in methods]
+    for verb in judge.ASKED:
+        yield verb, [said(one["by_verb"][verb]) for one in methods]
+    yield "seam error on plain ground, of 255", [f"{one['seam']['error']:.2f}" for one in methods]
+    yield "seam error through shapes, of 255", [f"{one['cut_seam']['error']:.2f}" for one in methods]
+    yield "halves of shapes restored", [said(one["restored"]) for one in methods]
+    yield "largest difference outside", [str(one["outside"]) for one in methods]
 
 
 def _pipes(model: str, painter: str | None) -> Pipes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -39,12 +38,12 @@ def perfect(monkeypatch: pytest.MonkeyPatch, wrong: int = 0) -> None:
     truths = {one.caption + one.mask(32): one.truth(32) for verb in shapes_edits.VERBS for one in shapes_edits.edits(verb, 20)}
     left = [wrong]
 
-    def edit(used: Pipe, old: PIL.Image.Image, caption: str, mask: str, **more: Any) -> Iterator[Image]:
-        new = PIL.Image.fromarray(truths[caption + mask]) if not left[0] else old
+    def paint(used: Pipe, canvas: painting.Canvas, asked: Request) -> Iterator[Image]:
+        new = canvas.picture if left[0] else PIL.Image.fromarray(truths[asked.prompt + canvas.facts["boxes"]])
         left[0] = max(0, left[0] - 1)
-        yield Image(new, used.recipe(Request(seed=0), 0, new.size))
+        yield Image(new, used.recipe(asked, asked.first, new.size))
 
-    monkeypatch.setattr(painting, "edit", edit)
+    monkeypatch.setattr(painting, "paint", paint)
 
 
 def test_true_pictures_are_all_right_and_have_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:

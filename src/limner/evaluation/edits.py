@@ -25,6 +25,7 @@ from limner.evaluation.drawing import Drawing, Wishes
 from limner.evaluation.share import Share, share
 from limner.recipe import Image
 from limner.systems import edits, masks
+from limner.systems.base import Request
 from limner.systems.drawing import Pipe
 from limner.systems.glide import Glide
 
@@ -101,16 +102,16 @@ def evaluate(
 
 def judged(pipe: Pipe, asked: Sequence[Edit], wishes: Wishes) -> Iterator[Judged]:
     """Paint edits and judge each."""
-    system = _glide(pipe)
     used = pipe if wishes.stages is None else pipe.kept(wishes.stages)
-    side = system.stages[0].settings.network.side if wishes.stages == 1 else used.side
+    side = used.side
     if side < GRID:
         raise InputError(f"{pipe.name}: draws {side} px; scenes are read from {GRID} px up")
-    steered = {"seed": wishes.seed, "steps": wishes.steps, "guidance": wishes.guidance, "sampler": wishes.sampler}
+    steered = wishes.model_dump(include={"seed", "steps", "guidance", "sampler"})
     for number, edit in enumerate(asked):
         old = PIL.Image.fromarray(edit.picture(side))
+        request = Request.model_validate({"prompt": edit.caption, "first": number, **steered})
         started = time.perf_counter()
-        stream = edits.edit(used, old, edit.caption, edit.mask(side), first=number, **steered)  # type: ignore[arg-type]
+        stream = edits.paint(used, edits.marked(old, edit.mask(side)), request)
         new = next(np.asarray(item.picture) for item in stream if isinstance(item, Image))
         seconds = time.perf_counter() - started
         inside = np.asarray(masks.boxes(edit.mask(side), old.size)) > 0
