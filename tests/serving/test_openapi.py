@@ -15,6 +15,8 @@ from hypothesis import HealthCheck
 from tests.serving.conftest import Server
 
 EXAMPLES = 3  # of each operation
+# Rules between fields and of each model name, and what a file must hold, are said in words: a schema cannot.
+UNSAYABLE = [schemathesis.checks.positive_data_acceptance]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_an_operation_answers_as_it_is_described(schema: Any, method: str, path:
     )
     @hypothesis.given(case=operation.as_strategy())
     def answers(case: Any) -> None:
-        case.validate_response(case.call(timeout=60))
+        case.validate_response(case.call(timeout=60), excluded_checks=UNSAYABLE)
 
     answers()
 
