@@ -275,6 +275,22 @@ def test_an_answer_waits_for_a_body_that_nobody_read() -> None:
     assert read == 15
 
 
+def test_a_body_that_is_much_too_long_comes_in_before_it_is_refused() -> None:
+    parts = [b"x" * 1000] * 100
+    left = list(parts)
+
+    async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            left.pop()
+            return await receive()
+
+        await BodyLimit(echo, most=10)(scope, counted, send)
+
+    headers = {**FORM, "content-length": "100000"}
+    assert ask(upload, method="POST", headers=headers, parts=tuple(parts)).status == 413
+    assert left == []
+
+
 def test_a_body_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "LINGER", 0.05)
 

@@ -33,6 +33,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 
 JSON_LIMIT = 2**20  # bytes of a body that is no form; Python needs some twenty times this to hold the worst of them
 LINGER = 20.0  # seconds that a body nobody reads may take before the answer to it is sent
+LINGER_BYTES = 64 * 2**20
 GRACE = 30.0  # seconds that a body may take to begin with
 SLOWEST = 16 * 1024  # bytes a second; whoever sends slower holds a place that others need
 
@@ -246,8 +247,8 @@ class _Gate:
         await self._send(message)
 
     async def drain(self) -> None:
-        """Let the rest of the body come in, unseen and unkept, for a while and no more of it than a body may have."""
-        end = self._seen + self._most
+        """Let the rest of the body come in, unseen and unkept, for a while and up to a bound."""
+        end = self._seen + LINGER_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._linger):
                 while not self._ended and self._seen < end:
