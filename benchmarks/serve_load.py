@@ -351,6 +351,8 @@ def page(found: dict[str, Any]) -> str:
     }
     outcome = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in told.items())
     share, ratios = crash["share_of_the_first_half"], ", ".join(str(each) for each in speed["ratios"])
+    took = speed.get("processor_time_ratio")  # was not measured at first
+    work = f"; {took}x in processor time of the server, which does not count what others take" if took else ""
     return f"""# The server under load
 
 `{found["command"].strip()}` at {found["commit"][:12]}, {found["date"]}; {here["processor"]}, threads of the network:
@@ -363,8 +365,7 @@ seconds. Model {found["model"]}, {load["steps"]} steps.
 Of the half that was finished first, every client had {share["fewest"]} to {share["most"]}.
 
 **Batches.** {batched} pictures a second in batches of {load["batch"]}, {single} one by one: {speed["ratio"]}x
-by the clock (median of {len(speed["ratios"])} rounds: {ratios}), {speed["processor_time_ratio"]}x in processor time of the
-server ({", ".join(str(each) for each in speed["processor_time_ratios"])}), which does not count what others take.
+by the clock (median of {len(speed["ratios"])} rounds: {ratios}){work}.
 
 | seconds from acceptance to the start of drawing | p50 | p95 | longest |
 |---|---|---|---|
