@@ -87,11 +87,12 @@ class Replicas:
         self.places = count
         self._settings = settings
         self._handle: Any = None
+        # In the main thread Ray would take SIGTERM from the HTTP server; and its processes die with the thread that began them.
+        self._thread = ThreadPoolExecutor(1)
 
     def start(self) -> None:
         """Start the replicas and wait until they stand. Raises: LimnerError when they do not."""
-        with ThreadPoolExecutor(1) as thread:  # in the main thread Ray would take SIGTERM from the HTTP server
-            thread.submit(self._start).result()
+        self._thread.submit(self._start).result()
         log("replicas started", replicas=self.places)
 
     def _start(self) -> None:
@@ -124,6 +125,7 @@ class Replicas:
         self._handle = None
         if "RAY_ADDRESS" not in os.environ:
             ray.shutdown()
+            self._thread.shutdown()
             return
         from ray import serve
 
