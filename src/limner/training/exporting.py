@@ -35,6 +35,7 @@ class Finished(NamedTuple):
     recipe: TrainSettings
     saved: Saved
     lines: list[Line]
+    rate: float | None  # of the average that is written; None = the weights as trained
 
 
 class _Made(NamedTuple):
@@ -74,7 +75,7 @@ def export(
             raise CheckpointError(f"export: name one model for the {layout} layout; got {len(named)}")
         exporting.export(weights.read_folder(catalog.find(named[0])), out, layout=layout)
         return out
-    finished = [_read(run) for run in named]
+    finished = [_read(run, rate) for run in named]
     if not finished:
         raise CheckpointError("export: name at least one training run")
     names = [run.stage.name for run in finished]
@@ -163,7 +164,7 @@ def _stage_section(run: Finished) -> list[str]:
         ("hardware", "; ".join(facts.get("hardware", [])) or "not recorded"),
         ("optimiser", f"AdamW, lr {recipe.lr:g}, betas {recipe.betas}, {recipe.warmup} steps of warm-up, {recipe.decay} decay"),
         ("objective", f"target {run.stage.diffusion.target}, loss {recipe.loss}, weighting {recipe.weighting}"),
-        ("weights", f"average at rate {recipe.ema[-1]:g}" if recipe.ema else "as trained"),
+        ("weights", "as trained" if run.rate is None else f"average at rate {run.rate:g}"),
         ("seed", str(recipe.seed)),
     ]
     lines = [f"## Stage {run.stage.name}", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
@@ -209,7 +210,7 @@ def _processor() -> str:
     return named or platform.processor() or platform.machine()
 
 
-def _read(run: Path) -> Finished:
+def _read(run: Path, rate: float | None) -> Finished:
     preset, name = checkpoints.read_preset(run)
     saved = checkpoints.newest(run)
     if saved is None:
@@ -218,7 +219,8 @@ def _read(run: Path) -> Finished:
     recipe = checkpoints.recipe_of(preset, name)
     if recipe is None:
         raise CheckpointError(f"{run}: its preset has no recipe for stage {name!r}")
-    return Finished(run, preset, stage, recipe, saved, read_log(run / "log.jsonl"))
+    chosen = rate if rate is not None or not recipe.ema else recipe.ema[-1]
+    return Finished(run, preset, stage, recipe, saved, read_log(run / "log.jsonl"), chosen)
 
 
 def _vocabularies(finished: Sequence[Finished]) -> dict[str, bytes]:
