@@ -19,8 +19,8 @@ from limner import released
 from limner.config import SystemSettings, parse
 from limner.errors import CheckpointError, InputError, LimnerError
 
-_VERBS = {"glide": ("draw",), "adm": ("draw",), "clip": ("score",), "dvae": ("reconstruct",)}
-_VERBS_OF_INPAINTING = ("edit",)
+_DRAWING = ("draw", "edit", "sketch", "outpaint")
+_VERBS = {"glide": _DRAWING, "adm": ("draw",), "clip": ("score",), "dvae": ("reconstruct",)}
 
 
 class Entry(NamedTuple):
@@ -129,8 +129,8 @@ def models_root() -> Path:
 
 
 def _verbs(settings: SystemSettings) -> tuple[str, ...]:
-    editing = _VERBS_OF_INPAINTING if settings.stages and settings.stages[0].network.inpaint else ()
-    return (*_VERBS.get(settings.system, ()), *editing)
+    enlarging = ("upscale",) if settings.stages and settings.stages[-1].low_side is not None else ()
+    return (*_VERBS.get(settings.system, ()), *enlarging)
 
 
 def _bundled_root() -> Path:

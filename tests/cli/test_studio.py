@@ -21,7 +21,7 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert app.run(["studio", "--no-browser", "--port", str(port)]) == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    assert f"127.0.0.1:{port}: cannot be listened on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

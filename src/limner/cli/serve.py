@@ -133,23 +133,27 @@ def run(terminal: Terminal, settings: ServeSettings) -> None:
 
     Raises: LimnerError when the address cannot be had or the data folder not be used.
     """
-    with _listening(settings.host, settings.port) as listening:
+    with listening(settings.host, settings.port) as heard:
         _log(terminal)
         import uvicorn
 
         from limner.serving.app import create_app
 
         made = create_app(settings)
-        host, port = listening.getsockname()[:2]
+        made.state.serving.store.claim()  # now, where a folder that is taken is one clear line
+        host, port = heard.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         terminal.result(f"{url}/v1", url=url, base_url=f"{url}/v1")
         terminal.say("programs use this address as their base URL, and any API key; stop with Ctrl-C")
         config = uvicorn.Config(made, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[heard])
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that clients may come before the server is ready."""
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that clients may come before the server is ready.
+
+    Raises: LimnerError when the address cannot be had.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import socket
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from limner.cli.flags import Device, Dtype, Precision, option, verb
+from limner.cli.serve import listening
 from limner.cli.terminal import Terminal
-from limner.errors import ConfigError, LimnerError
+from limner.errors import ConfigError
 
 if TYPE_CHECKING:
     from limner.serving.settings import ServeSettings
@@ -71,8 +71,7 @@ def serve(terminal: Terminal, settings: ServeSettings, *, browser: bool) -> None
 
     Raises: LimnerError when the port is taken; CheckpointError for a model that is not there.
     """
-    listening = bound(settings.host, settings.port)
-    with listening:
+    with listening(settings.host, settings.port) as heard:
         import uvicorn
 
         from limner.serving.app import create_app
@@ -81,26 +80,16 @@ def serve(terminal: Terminal, settings: ServeSettings, *, browser: bool) -> None
 
         app = create_app(settings)
         parts = app.state.serving
+        parts.store.claim()  # now, where a folder that is taken is one clear line
         page.mount(app, Desk(parts.queue, parts.store, parts.shelf))
-        url = f"http://{named(settings.host)}:{listening.getsockname()[1]}{PATH}/"
+        url = f"http://{named(settings.host)}:{heard.getsockname()[1]}{PATH}/"
         terminal.result(url, url=url)
         terminal.say("the studio is open until you press Ctrl-C")
         if browser:
             webbrowser.open(url)  # the port listens already; the page comes as soon as the server runs
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE, lifespan="on")
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises: LimnerError when it cannot."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise LimnerError(
-            f"studio: cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port, 0 is any"
-        ) from None
+            uvicorn.Server(config).run(sockets=[heard])
 
 
 def named(host: str) -> str:
