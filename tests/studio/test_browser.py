@@ -237,10 +237,9 @@ def test_nothing_is_fetched_from_elsewhere(page: Page) -> None:
     for name in ("Edit", "Sketch", "Compare", "History", "Draw"):
         page.tab(name)
     page.see("#lm-draw-go")
-    fetched = (
-        "performance.getEntriesByType('resource').map((e) => new URL(e.name)).filter((u) => u.protocol.startsWith('http'))"
-    )
-    hosts = page.script(f"return [...new Set({urls}.map((u) => u.host))]")  # data: and blob: are fetched from nowhere
+    urls = "performance.getEntriesByType('resource').map((e) => new URL(e.name))"
+    asked = f"{urls}.filter((u) => u.protocol.startsWith('http'))"  # data: and blob: are fetched from nowhere
+    hosts = page.script(f"return [...new Set({asked}.map((u) => u.host))]")
     assert hosts == [page.script("return location.host")]
 
 
