@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from limner import load_preset, recipe, weights
-from limner.evaluation import machine
+from limner import load_preset, weights
+from limner.evaluation import bench_report, machine
 from limner.networks.unet import UNet
 from limner.recipe import Image
 from limner.systems import edits
@@ -55,8 +55,7 @@ def main() -> None:
         "weights": "at step 0" if given.fresh else "trained",
     }
     if given.out is not None:
-        name = recipe.slug(f"edit-time_{here.processor} {here.cores} cores", 80)
-        file = given.out / f"{name}_{datetime.date.today():%Y-%m}.json"
+        file = given.out / f"edit-time_{bench_report.hardware(here)}_{datetime.date.today():%Y-%m}.json"
         file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
