@@ -295,10 +295,11 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
             rows[-1] = longer
     if len(rows) > most:
         rows = [*rows[: most - 1], rows[most - 1] + " ..."]
-    return [_clipped(row, font, width) for row in rows]
+    return [clipped(row, font, width) for row in rows]
 
 
-def _clipped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def clipped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """A text cut to a width in pixels, the cut marked with dots."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
+from limner import images
 from limner.errors import InputError
 from limner.studio.asking import Asked
 
@@ -90,10 +91,10 @@ def sheet(columns: Sequence[str], rows: Sequence[str], pictures: Mapping[tuple[i
     paper = PIL.Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(paper)
     for number, column in enumerate(columns):
-        words = _clipped(column, font, cell)
+        words = images.clipped(column, font, cell)
         pen.text((left + GAP + number * (cell + GAP) + cell / 2, GAP), words, fill="black", font=font, anchor="ma")
     for number, row in enumerate(rows):
-        words = _clipped(row, font, cell)
+        words = images.clipped(row, font, cell)
         pen.text((GAP, top + GAP + number * (cell + GAP) + cell / 2), words, fill="black", font=font, anchor="lm")
     for (row_, column_), picture in pictures.items():
         scale = max(1, cell // max(picture.size)) if max(picture.size) < 128 else 1
@@ -135,11 +136,3 @@ def _example(axis: str) -> str:
 
 def _height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
     return round(font.getbbox("Ag")[3])
-
-
-def _clipped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
