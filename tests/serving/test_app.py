@@ -70,6 +70,42 @@ def test_pages_of_other_sites_may_not_call_unless_they_are_named(tiny: Path, tmp
         assert (status, headers["access-control-allow-origin"]) == (200, page)
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/images/generations", "POST"),
+        ("/images/edits", "POST"),
+        ("/v1/models", "GET"),
+        ("/jobs", "GET, POST"),
+        ("/jobs/0", "GET, DELETE"),
+        ("/healthz", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_an_address_lacks_is_told_all_it_has(server: Server, path: str, allowed: str) -> None:
+    status, headers, body = asked(server, "PATCH", path)
+    assert (status, headers["allow"]) == (405, allowed)
+    assert json.loads(body)["error"]["code"] == "method_not_allowed"
+
+
+def test_the_head_of_a_picture_is_that_of_its_file_without_the_bytes(server: Server) -> None:
+    with server.client() as client:
+        url = client.images.generate(model="tiny", prompt="a fox").data[0].url
+    path = url.removeprefix(server.url)
+    changing = {"date", "x-request-id", "openai-processing-ms"}
+    told = {}
+    for method in ("GET", "HEAD"):
+        status, headers, body = asked(server, method, path)
+        told[method] = status, {name: value for name, value in headers.items() if name not in changing}, len(body)
+    assert told["HEAD"][:2] == told["GET"][:2]
+    assert told["HEAD"][2] == 0 < told["GET"][2] == int(told["GET"][1]["content-length"])
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/readyz", 200), ("/files/x", 403), ("/nowhere", 404)])
+def test_a_head_has_the_status_of_its_get(server: Server, path: str, status: int) -> None:
+    assert [asked(server, method, path)[0] for method in ("GET", "HEAD")] == [status, status]
+    assert asked(server, "HEAD", path)[2] == b""
+
+
 def test_links_are_made_with_the_public_address(tiny: Path, tmp_path: Path) -> None:
     with running(settings_for(tiny, tmp_path, public_url="https://draw.example.org/")) as server, server.client() as client:
         url = client.images.generate(model="tiny", prompt="a fox").data[0].url

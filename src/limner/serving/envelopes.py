@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from limner.errors import CheckpointError, ConfigError, InputError, LimnerError, MemoryLimitError, UnsupportedError
 from limner.serving.orders import Full
@@ -22,6 +23,7 @@ from limner.serving.safety import REFUSED, Refused
 
 INVALID = "invalid_request_error"
 NO_RETRY = {"x-should-retry": "false"}
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MESSAGE = 2000  # characters of a message
 _PARAMS = ("prompt", "size", "seed", "steps", "guidance", "sampler", "negative", "strength", "soft", "mask", "picture", "model")
 _CODES = {401: "invalid_api_key", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
@@ -153,14 +155,22 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             return answer(failed(str(error)))
-        where = f": {request.method} {request.url.path[:200]}" if error.status_code in (404, 405) else ""
-        found = ApiError(error.status_code, f"{error.detail}{where}", code=_CODES.get(error.status_code), headers=error.headers)
-        return answer(found)
+        status = error.status_code
+        where = f": {request.method} {request.url.path[:200]}" if status in (404, 405) else ""
+        headers = {"allow": _allowed(request)} if status == 405 else error.headers
+        return answer(ApiError(status, f"{error.detail}{where}", code=_CODES.get(status), headers=headers))
 
     app.add_exception_handler(ApiError, api)
     app.add_exception_handler(LimnerError, own)
     app.add_exception_handler(RequestValidationError, fields)
     app.add_exception_handler(HTTPException, http)
+
+
+def _allowed(request: Request) -> str:
+    """The methods that an address has; the route that refused knows of its own alone."""
+    routes = request.app.router.routes
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    return ", ".join(method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes))
 
 
 def _param(message: str) -> str | None:

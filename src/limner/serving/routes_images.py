@@ -86,6 +86,7 @@ async def variations(request: Request, serving: Parts, client: Client) -> Respon
     raise invalid(message, param="model", code="unsupported")
 
 
+@files.head("/files/{name}", include_in_schema=False)
 @files.get(
     "/files/{name}",
     summary="A picture by its signed link",

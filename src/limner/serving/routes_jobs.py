@@ -156,12 +156,14 @@ async def events(
     return StreamingResponse(_told(serving, job, int(known)), media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
 
 
+@signs.head("/healthz", include_in_schema=False)  # what watchers and balancers send
 @signs.get("/healthz", summary="Whether the server lives")
 async def healthz() -> Sign:
     """Always, as long as it answers."""
     return Sign(status="ok")
 
 
+@signs.head("/readyz", include_in_schema=False)  # what watchers and balancers send
 @signs.get("/readyz", summary="Whether orders are taken and drawn", responses={503: {"model": Sign}})
 async def readyz(serving: Parts) -> Response:
     """503 while it starts or stops, or when the disk does not answer."""
