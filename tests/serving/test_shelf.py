@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from limner import weights
 from limner.errors import CheckpointError, InputError, MemoryLimitError
 from limner.serving.shelf import Shelf
 from limner.systems.base import Request
@@ -76,6 +77,44 @@ def test_facts_are_known_without_loading(folders: list[Path]) -> None:
     assert "one" in found.having("upscale")
     assert found.loaded() == {}
     assert found.folder("one").name == "one"
+
+
+def weights_of(found: Shelf, name: str) -> int:
+    """Bytes of the weights that a model has in memory."""
+    with found.pipe(name) as pipe:
+        nets = [stage.net for stage in pipe.system.stages]
+        return sum(each.numel() * each.element_size() for net in nets for each in net.parameters())
+
+
+def test_a_model_needs_the_memory_that_its_weights_take(folders: list[Path]) -> None:
+    found = shelf(folders, room=1)
+    assert found.facts("one").bytes == weights_of(found, "one")
+
+
+def test_a_shorter_type_needs_half_the_memory(folders: list[Path]) -> None:
+    halves = Shelf(models=folders, dtype="bfloat16")
+    assert 2 * halves.facts("one").bytes == shelf(folders, room=1).facts("one").bytes
+
+
+def test_weights_that_are_borrowed_need_as_much_memory_as_ones_own(tmp_path: Path) -> None:
+    lender = made.save(tmp_path / "lender")
+    bases = {
+        name: weights.Base("lender", name, weights.sha256(lender / f"{name}.safetensors")) for name in ("base", "upsampler")
+    }
+    settings, words = made.settings("sharer"), {made.VOCABULARY: (lender / made.VOCABULARY).read_bytes()}
+    sharer = weights.save_folder(tmp_path / "sharer", settings, made.states(settings, 1), "# Sharer\n", words, bases=bases)
+    found = Shelf(models=[lender, sharer], device="cpu", dtype="float32")
+    assert found.facts("sharer").bytes == found.facts("lender").bytes == weights_of(found, "sharer")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 8, b"\x02" + bytes(7) + b"[]", b"\x07" + bytes(7) + b'{"a":1}'])
+def test_a_file_that_is_no_weights_is_known_to_be_broken_when_it_is_loaded(tmp_path: Path, data: bytes) -> None:
+    broken = made.save(tmp_path / "broken")
+    (broken / "base.safetensors").write_bytes(data)
+    found = Shelf(models=[broken], device="cpu")
+    assert found.facts("broken").bytes > 0
+    with pytest.raises(CheckpointError, match=r"base\.safetensors"):
+        use(found, "broken")
 
 
 def test_an_outline_knows_what_may_be_asked(folders: list[Path]) -> None:

@@ -7,6 +7,9 @@ served; no path does. Importing torch takes seconds, so it waits for the first m
 from __future__ import annotations
 
 import contextlib
+import json
+import math
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from limner.systems.base import Dtype
     from limner.systems.drawing import Pipe
 
+_WIDTHS: dict[str, int] = {"auto": 4, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number in memory
 DRAWING = ("glide", "adm")  # systems that limner can open and draw with
 
 
@@ -36,7 +40,7 @@ class Facts(NamedTuple):
     sides: tuple[int, ...]  # of the pictures of its stages, in pixels
     verbs: tuple[Verb, ...]
     words: bool  # whether it reads prompts
-    bytes: int  # of memory, as float32
+    bytes: int  # of memory; as float32 unless a shorter type is asked for
     created: int  # when its files were written, seconds since 1970
 
     @property
@@ -62,7 +66,7 @@ class Shelf:
         self.memory = memory_mb * 2**20  # bytes
         self._device, self._dtype = device, dtype
         self._folders = _found(models)
-        self._facts = {name: _facts(name, folder) for name, folder in self._folders.items()}
+        self._facts = {name: _facts(name, folder, dtype) for name, folder in self._folders.items()}
         self._held: OrderedDict[str, _Held] = OrderedDict()  # the least recently used first
         self._outlines: dict[str, Pipe] = {}
         self._lock = threading.RLock()
@@ -161,7 +165,7 @@ def _found(models: Sequence[Path]) -> dict[str, Path]:
     return folders
 
 
-def _facts(name: str, folder: Path) -> Facts:
+def _facts(name: str, folder: Path, dtype: Dtype) -> Facts:
     settings = catalog.settings_of(folder)
     return Facts(
         name=name,
@@ -171,7 +175,7 @@ def _facts(name: str, folder: Path) -> Facts:
         sides=tuple(stage.network.side for stage in settings.stages),
         verbs=_verbs(settings),
         words=any(stage.network.text is not None for stage in settings.stages),
-        bytes=_bytes(settings, folder),
+        bytes=_WIDTHS[dtype] * sum(sum(_sizes(folder / f"{each}.safetensors").values()) for each in settings.networks()),
         created=int((folder / "config.json").stat().st_mtime),
     )
 
@@ -185,9 +189,27 @@ def _verbs(settings: SystemSettings) -> tuple[Verb, ...]:
     return painting + enlarging
 
 
-def _bytes(settings: SystemSettings, folder: Path) -> int:
-    """Memory of a model's weights: files hold 16 bits a number, memory 32."""
-    return sum(2 * (folder / f"{name}.safetensors").stat().st_size for name in settings.networks())
+def _sizes(file: Path) -> dict[str, int]:
+    """How many numbers each tensor of a weights file has, by the file's own head; what it borrows counts as its own.
+
+    Differs from `weights.opened`, which does the same with the tensors: nothing here imports torch or reads them. A file that
+    cannot be read has none; loading it says what is wrong.
+    """
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            head = json.loads(opened.read(min(length, file.stat().st_size)))
+        told = head.pop("__metadata__", {})
+        own = {name: math.prod(each["shape"]) for name, each in head.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
+        return {}
+    if "base_model" not in told:
+        return own
+    lender = file.parent.parent / told["base_model"]
+    with contextlib.suppress(CheckpointError):
+        lender = catalog.find(told["base_model"])
+    whole = {name: size for name, size in own.items() if not name.endswith((".change", ".scale"))}  # see changes.py
+    return _sizes(lender / f"{told.get('base_network')}.safetensors") | whole
 
 
 def _outline(folder: Path) -> Pipe:
