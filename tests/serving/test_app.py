@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +130,31 @@ def test_a_model_that_is_not_there_is_said_before_anything_is_written(tiny: Path
     assert not (tmp_path / "data").exists()
 
 
+_POOLS = """
+import ctypes, sys, threading
+from limner.serving import app
+
+app.share_memory_pools()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
+together = threading.Barrier(6)
+threads = [threading.Thread(target=lambda: (libc.malloc(1000), together.wait())) for _ in range(6)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in another way")
+def test_threads_share_the_pools_of_memory(tmp_path: Path) -> None:
+    free = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    subprocess.run([sys.executable, "-c", _POOLS, str(tmp_path / "pools.xml")], env=free, check=True)
+    assert (tmp_path / "pools.xml").read_text().count("<heap nr=") <= 2
+
+
 def test_drawing_is_not_needed_to_start() -> None:
     """torch takes seconds to import, so it waits for the first picture."""
-    import subprocess
-    import sys
-
     code = "import sys, limner.serving.app; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
