@@ -8,6 +8,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import httpx
 import numpy as np
 import openai
 import PIL.Image
@@ -15,7 +16,7 @@ import pytest
 
 from limner import recipe
 from limner.systems import choosing
-from tests.serving.conftest import opened, png, running, settings_for
+from tests.serving.conftest import Server, opened, png, running, settings_for
 
 HOLE = (0, 0, 8, 16)
 
@@ -88,6 +89,18 @@ def test_of_several_pictures_the_first_is_edited_and_the_others_are_named(client
     assert found.limner["ignored"] == ["image[1]"]
     assert opened(bytes_of(found)).size == (16, 16)
     assert found.usage.input_tokens_details.image_tokens == 1
+
+
+def test_pictures_that_carry_numbers_come_in_their_order(server: Server) -> None:
+    files = [("image[1]", png(8, 8)), ("image[0]", png())]
+    found = httpx.post(f"{server.url}/v1/images/edits", files=files, data={"model": "tiny", "prompt": "a hat"}, timeout=60)
+    assert found.json()["data"][0]["limner"]["size"] == "16x16"
+
+
+def test_too_many_pictures_are_told_by_the_name_that_was_asked(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="'tiny' takes 16 pictures; got 17") as caught:
+        client.images.edit(model="tiny", image=[png()] * 17, prompt="a hat")
+    assert caught.value.param == "image"
 
 
 def test_a_mask_in_black_and_white_is_taken_by_models_of_limner(client: openai.OpenAI) -> None:

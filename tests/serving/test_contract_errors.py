@@ -56,6 +56,8 @@ def refused(url: str) -> tuple[int, str]:
         ({"n": "2"}, "invalid_type", "n", "valid integer"),
         ({"size": "100x"}, "invalid_value", "size", "auto or WIDTHxHEIGHT"),
         ({"size": "4096x4096"}, "invalid_value", "size", "16 to 2048"),
+        ({"size": "16x16\n"}, "invalid_value", "size", "^Error.*'size': write auto"),
+        ({"prompt": "x" * 32_001}, "string_above_max_length", "prompt", "at most 32000"),
         ({"prompt": ""}, "invalid_value", "prompt", "at least 1 character"),
         ({"prompt": 7}, "invalid_type", "prompt", "valid string"),
         ({"response_format": "gif"}, "invalid_value", "response_format", "'url' or 'b64_json'"),
@@ -69,6 +71,7 @@ def refused(url: str) -> tuple[int, str]:
         ({"extra_body": {"sampler": "best"}}, "invalid_value", "sampler", "ddpm"),
         ({"extra_body": {"steps": "many"}}, "invalid_value", "steps", "many"),
         ({"extra_body": {"steps": 10_000}}, "invalid_value", "steps", "10000"),
+        ({"extra_body": {"steps": ""}}, "invalid_value", "steps", "1 to 100 characters"),
         ({"extra_body": {"seed": 1.5}}, "invalid_type", "seed", "integer"),
         ({"extra_body": {"guidance": -1}}, "invalid_value", "guidance", "greater than or equal to 0"),
         ({"extra_body": {"guidance": 2, "guidance_scale": 3}}, "invalid_value", "guidance_scale", "one setting"),
@@ -124,7 +127,10 @@ def test_a_missing_field_is_named(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'"fox"', b"\xff\xfe", b"[" * 100_000, b'{"prompt": NaN}', b'{"prompt": "\\ud800"}', b'{"\\udfff": 1}'],
+    [
+        *(b"", b"{", b"[]", b'"fox"', b"\xff\xfe", b"[" * 100_000, b'{"prompt": "\\ud800"}', b'{"\\udfff": 1}'),
+        *(b'{"prompt": NaN}', b'{"model": "tiny", "prompt": "a fox", "svg": {"model": -Infinity}}'),
+    ],
 )
 def test_a_body_that_is_no_request_is_a_400(server: Server, body: bytes) -> None:
     status, error = posted(server, body)
@@ -139,8 +145,9 @@ def test_a_body_of_another_kind_is_refused(server: Server, path: str) -> None:
 
 
 def test_a_form_that_is_broken_is_a_400(server: Server) -> None:
-    status, _ = posted(server, b"--x\r\nnonsense", "/v1/images/edits", "multipart/form-data; boundary=x")
-    assert status == 400
+    for kind, code in (("; boundary=x", "missing_required_parameter"), ("", "invalid_form")):
+        status, error = posted(server, b"--x\r\nnonsense", "/v1/images/edits", f"multipart/form-data{kind}")
+        assert (status, error["code"]) == (400, code)
 
 
 def test_an_address_that_is_none_gets_an_envelope(server: Server, client: openai.OpenAI) -> None:

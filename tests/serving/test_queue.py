@@ -366,6 +366,13 @@ def test_a_waiting_job_knows_its_place_and_its_time(queue: Queue) -> None:
     assert [status.id for status in queue.list(limit=2)] == jobs[:0:-1]
 
 
+def test_replicas_share_what_is_before_a_job(queue: Queue) -> None:
+    jobs = [queue.submit(ORDER, client="a") for _ in range(8)]
+    alone = [queue.status(job).eta_s for job in jobs]
+    queue.maker.places = 4
+    assert [queue.status(job).eta_s for job in jobs] == [max(alone[0], eta / 4) for eta in alone]
+
+
 def test_uploads_reach_the_verbs_that_start_from_them(queue: Queue) -> None:
     queue.start()
     edited = queue.submit(order(verb="edit"), client="a", picture=png(), mask=png(hole=(0, 0, 8, 8), mode="RGBA"))

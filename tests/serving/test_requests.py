@@ -83,6 +83,13 @@ def test_an_alias_may_have_a_model_of_its_own() -> None:
     assert requests.wanted(body, {"model"}, "generations", settings, SERVED).order.model == "glide-emoji"
 
 
+@pytest.mark.parametrize("field", ["background", "moderation", "output_format", "safety_identifier"])
+def test_without_a_model_a_field_of_gpt_image_alone_means_that(field: str) -> None:
+    values = {"background": "auto", "moderation": "low", "output_format": "png", "safety_identifier": "somebody"}
+    assert wanted().chosen.asked == wanted(quality="standard").chosen.asked == "dall-e-2"
+    assert wanted(**{field: values[field]}).chosen.asked == "gpt-image-1"
+
+
 def test_quality_means_something_for_jpeg_and_webp_alone() -> None:
     assert wanted(model="tiny", output_format="webp", output_compression=40).quality == 40
     assert wanted(model="tiny", output_format="png", output_compression=100).quality is None

@@ -15,7 +15,7 @@ Route = Literal["generations", "edits", "variations"]
 
 EXTENSIONS = ("seed", "steps", "guidance", "guidance_scale", "sampler", "negative_prompt", "strength", "soft", "stream_options")
 _GPT = ("background", "output_format", "output_compression", "quality", "stream", "partial_images", "safety_identifier")
-_GPT_ONLY = {"background", "output_format", "output_compression", "moderation", "stream", "partial_images", "input_fidelity"}
+_GPT_ONLY = {*_GPT, "moderation", "input_fidelity"} - {"quality"}
 _SQUARES = ("256x256", "512x512", "1024x1024")
 
 
@@ -93,7 +93,7 @@ def choose(name: str | None, given: set[str], settings: ServeSettings, served: l
     model = drawn_by(asked, settings)
     if model not in served:
         raise unknown(asked, served)
-    return Chosen(asked, model, OWN if asked in served else ALIASES[asked])
+    return Chosen(asked, model, OWN._replace(name=asked) if asked in served else ALIASES[asked])
 
 
 def drawn_by(name: str, settings: ServeSettings) -> str:

@@ -26,7 +26,14 @@ NO_RETRY = {"x-should-retry": "false"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MESSAGE = 2000  # characters of a message
 _PARAMS = ("prompt", "size", "seed", "steps", "guidance", "sampler", "negative", "strength", "soft", "mask", "picture", "model")
-_CODES = {401: "invalid_api_key", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+_CODES = {
+    400: "invalid_form",
+    401: "invalid_api_key",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "request_too_large",
+}
 
 
 class ErrorDetail(BaseModel):
@@ -122,7 +129,7 @@ def of_validation(errors: Sequence[Any]) -> ApiError:
     first = errors[0]
     path = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     param = ".".join(path[:1]) or None
-    kind, said = first["type"], first["msg"]
+    kind, said = first["type"], first["msg"].removeprefix("Value error, ")  # pydantic's word for what we found ourselves
     if kind == "missing":
         return invalid(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     if kind == "extra_forbidden":
@@ -132,7 +139,8 @@ def of_validation(errors: Sequence[Any]) -> ApiError:
         return invalid("The body is not JSON.", code="invalid_json")
     wrong_type = kind.endswith(("_type", "_parsing", "_unicode"))
     where = f"Invalid {'type' if wrong_type else 'value'} for '{param}': " if param else ""
-    return invalid(f"{where}{said}.", param=param, code="invalid_type" if wrong_type else "invalid_value")
+    code = "invalid_type" if wrong_type else "string_above_max_length" if kind == "string_too_long" else "invalid_value"
+    return invalid(f"{where}{said}.", param=param, code=code)
 
 
 def answer(error: ApiError) -> Response:

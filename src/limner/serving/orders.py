@@ -29,7 +29,7 @@ def _text(given: object) -> object:
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
-Steps: TypeAlias = Annotated[str, Field(max_length=100), BeforeValidator(_text, json_schema_input_type=int | str)]
+Steps: TypeAlias = Annotated[str, Field(min_length=1, max_length=100), BeforeValidator(_text, json_schema_input_type=int | str)]
 
 
 class Order(Frozen):

@@ -338,6 +338,7 @@ class Queue:
         if job.left:
             rest += self._line.ahead(job)[1]
             rest += sum(1 - share for each in self._jobs.values() if each is not job for share in each.drawing.values())
+            rest = max(1.0, rest / self.maker.places)  # replicas share what is before it; one picture is drawn by one of them
         return round(rest * self._speed.of(job.order), 1)
 
     def _wake(self, jobs: set[str]) -> None:

@@ -176,13 +176,17 @@ async def read_object(request: Request) -> dict[str, Any]:
 def object_of(body: bytes) -> dict[str, Any]:
     """A JSON object from its text. Raises: ApiError for what is none."""
     try:
-        tree = json.loads(body)
+        tree = json.loads(body, parse_constant=_no_number)
         json.dumps(tree, ensure_ascii=False).encode()  # half a character, as "\\ud800", can be written in JSON but nowhere else
     except (ValueError, RecursionError):
         raise invalid("The body is not JSON.", code="invalid_json") from None
     if not isinstance(tree, dict):
         raise invalid("The body must be a JSON object.", code="invalid_type")
     return tree
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")  # Python reads NaN and Infinity all the same
 
 
 def parse(kind: type[Body], fields: Mapping[str, Any], *, strict: bool, files: Iterable[str] = ()) -> Body:
@@ -228,7 +232,7 @@ async def form(request: Request, kind: type[Body]) -> AsyncIterator[tuple[Body, 
 
 def _sorted(parts: Iterable[tuple[str, Any]]) -> Upload:
     fields: dict[str, str] = {}
-    images: list[UploadFile] = []
+    images: list[tuple[int, UploadFile]] = []
     masks: list[UploadFile] = []
     given = set()
     for name, value in parts:
@@ -238,7 +242,7 @@ def _sorted(parts: Iterable[tuple[str, Any]]) -> Upload:
             if not is_file:
                 raise invalid(f"Invalid type for '{name}': send it as a file.", param=name, code="invalid_type")
             if name != "markup":
-                (masks if name == "mask" else images).append(value)
+                masks.append(value) if name == "mask" else images.append((int("0" + name[6:-1]), value))
         elif is_file:
             raise invalid(f"Invalid type for '{name[:80]}': it is no file.", param=name[:80], code="invalid_type")
         elif name in fields:
@@ -249,7 +253,8 @@ def _sorted(parts: Iterable[tuple[str, Any]]) -> Upload:
         raise invalid("Missing required parameter: 'image'.", param="image", code="missing_required_parameter")
     if len(masks) > 1:
         raise invalid("'mask' is given twice.", param="mask")
-    return Upload(fields, images, masks[0] if masks else None, given)
+    ordered = [value for _, value in sorted(images, key=lambda image: image[0])]  # image[1] may come before image[0]
+    return Upload(fields, ordered, masks[0] if masks else None, given)
 
 
 def wanted(body: Drawing, given: set[str], route: Route, settings: ServeSettings, served: list[str]) -> Wanted:
@@ -328,6 +333,6 @@ def _progress(body: Drawing) -> bool:
 
 
 def _short(steps: str) -> str:
-    if len(steps) > 100:
-        raise invalid("Invalid value for 'steps': more than 100 characters.", param="steps")
+    if not 0 < len(steps) <= 100:
+        raise invalid("Invalid value for 'steps': write 1 to 100 characters.", param="steps")
     return steps
