@@ -16,6 +16,7 @@ import collections
 import datetime
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def main() -> None:
     args = asked.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = run(Path(folder), args.requests, args.seed)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     summary = {key: report[key] for key in ("requests", "seconds", "statuses", "memory_mb", "faults")}
     print(json.dumps(summary, indent=1))
@@ -121,14 +123,18 @@ async def _fuzz(pid: int, url: str, count: int, seed: int) -> dict[str, Any]:
     statuses: collections.Counter[str] = collections.Counter()
     for counter in families.values():
         statuses.update(counter)
-    warm = next(value for at, value in memory.items() if at >= WARM * count)
+    warm = {at: value for at, value in memory.items() if at >= WARM * count}
+    slope = statistics.linear_regression(list(warm), list(warm.values())).slope
     return {
         "requests": done,
         "at_once": AT_ONCE,
         "seconds": round(time.monotonic() - began, 1),
         "statuses": dict(sorted(statuses.items())),
         "families": {name: dict(sorted(counter.items())) for name, counter in sorted(families.items())},
-        "memory_mb": {"start": memory[0], "warm": warm, "end": _memory(pid), "largest": max(memory.values())},
+        "memory_mb": {
+            **{"start": memory[0], "warm": next(iter(warm.values())), "end": _memory(pid), "largest": max(memory.values())},
+            "a_thousand_requests_once_warm": round(1000 * slope, 2),
+        },
         "memory_mb_after": {str(at): value for at, value in memory.items()},
         "faults": faults,
     }
