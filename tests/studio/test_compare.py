@@ -61,7 +61,14 @@ def test_cancelling_stops_every_cell(desk: Desk) -> None:
     assert "cancelled" in scenes(desk, grid)[-1][0]
 
 
-def test_another_model_takes_its_own_steps() -> None:
+def test_another_model_takes_its_own_steps(desk: Desk) -> None:
+    for job in ordered(desk, "model", "tiny, glide-shapes", "nothing", "").all:
+        status = desk.queue.status(job)
+        assert status is not None
+        assert (status.order.steps, status.order.guidance) == (None, None)
+
+
+def test_a_grid_comes_back_from_what_a_browser_kept() -> None:
     kept = {"columns": ["a"], "rows": [""], "jobs": [["j"]]}
     assert compare.grid_of(kept) == Grid(["a"], [""], [["j"]])
 

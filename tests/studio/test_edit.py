@@ -7,7 +7,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from limner.errors import InputError
+from limner.errors import InputError, UnsupportedError
 from limner.serving.orders import Order
 from limner.studio import edit
 from limner.studio.desk import Desk
@@ -34,6 +34,31 @@ def test_boxes_stand_for_the_brush(desk: Desk) -> None:
 def test_going_on_beyond_the_border_takes_the_margins(desk: Desk) -> None:
     made = order(desk, edit.GO_ON, painting(), margins=(8, 0, 16, 0))
     assert (made.verb, made.margins) == ("outpaint", (8, 0, 16, 0))
+
+
+def test_a_small_picture_is_enlarged_by_the_last_stage(desk: Desk) -> None:
+    made = order(desk, edit.ENLARGE, painting(background=PIL.Image.new("RGB", (8, 8))))
+    assert (made.verb, made.strength, made.soft, made.margins) == ("upscale", None, 0, None)
+
+
+def test_what_would_become_no_larger_is_refused(desk: Desk) -> None:
+    with pytest.raises(InputError, match="the picture has 16 x 12 pixels and tiny enlarges to 16"):
+        order(desk, edit.ENLARGE, painting(background=PIL.Image.new("RGB", (16, 12))))
+
+
+def test_a_model_that_cannot_enlarge_names_those_that_can(desk: Desk) -> None:
+    with pytest.raises(UnsupportedError, match=r"models that can: .*tiny"):
+        edit.submit(desk, asked(model="glide-shapes"), [edit.ENLARGE, 1, 0, "", 0, 0, 0, 0, painting(), None], [])
+
+
+def test_only_the_fields_of_what_is_to_be_done_are_shown() -> None:
+    def seen(what: str) -> list[bool]:
+        return [field.visible for field in edit.fitting(what)[:-1]]
+
+    assert seen(edit.REPAINT) == [True, True, True, False, False, False, False]
+    assert seen(edit.GO_ON) == [False, True, False, True, True, True, True]
+    assert not any(seen(edit.ENLARGE))
+    assert edit.fitting(edit.ENLARGE)[-1].value == "Enlarge"
 
 
 def test_an_edit_without_a_mark_is_refused(desk: Desk) -> None:

@@ -10,21 +10,14 @@ import gradio as gr
 
 from limner import images
 from limner.studio import canvas, controls, grids, showing
-from limner.studio.asking import Asked, order, plain, seed_of, toasts
-from limner.studio.controls import Controls, Easel
+from limner.studio.asking import Asked, order, plain, seed_of
+from limner.studio.controls import Way
 from limner.studio.desk import CLIENT, Desk
 from limner.studio.following import View, followed
 from limner.studio.grids import AXES, NOTHING
 
 PACE = 0.4  # seconds between two looks; a grid has many cells
 EMPTY = showing.welcome((), hint="Choose two settings and the values to try; every combination is drawn from one seed.")
-
-
-class Compare(NamedTuple):
-    """The tab's parts that others reach."""
-
-    controls: Controls
-    easel: Easel
 
 
 class Grid(NamedTuple):
@@ -40,7 +33,7 @@ class Grid(NamedTuple):
         return [job for row in self.jobs for job in row]
 
 
-def lay(desk: Desk) -> Compare:
+def lay(desk: Desk) -> None:
     """Lay the tab out and connect it."""
     axes: list[Any] = []
     with gr.Row(elem_classes="lm-tab"):
@@ -58,28 +51,12 @@ def lay(desk: Desk) -> Compare:
         with gr.Column(scale=9, min_width=320):
             easel = controls.easel("compare", EMPTY)
 
-    def ordered(*values: Any) -> tuple[Any, ...]:
-        with toasts():
-            return submit(desk, Asked(*values[: len(tab.fields)]), list(values[len(tab.fields) :]))
-
-    async def follow(kept: Any, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        async for scene in scenes(desk, grid_of(kept), str(request.session_hash)):
-            yield scene
-
-    controls.wire_fields(desk, tab)
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    following: dict[str, Any] = {
-        "fn": follow,
-        "inputs": tab.jobs,
-        "outputs": [*easel.outputs, tab.cancel],
-        "trigger_mode": "multiple",
-        "concurrency_limit": None,
-        **quiet,
-    }
-    tab.go.click(ordered, [*tab.fields, *axes], [tab.jobs, tab.seed], concurrency_limit=None, **quiet).success(**following)
-    controls.on_load(**following)
-    tab.cancel.click(lambda kept: stopped(desk, grid_of(kept)), tab.jobs, None, queue=False, **quiet)
-    return Compare(tab, easel)
+    way = Way(
+        lambda asked, axes, _: submit(desk, asked, axes),
+        lambda kept, session: scenes(desk, grid_of(kept), session),
+        lambda kept: stopped(desk, grid_of(kept)),
+    )
+    controls.connect(desk, tab, easel, way, axes)
 
 
 def grid_of(kept: Any) -> Grid | None:
@@ -167,7 +144,7 @@ def _axes() -> list[Any]:
     return [x, x_text, y, y_text]
 
 
-def submit(desk: Desk, asked: Asked, axes: list[str]) -> tuple[Any, ...]:
+def submit(desk: Desk, asked: Asked, axes: list[str]) -> tuple[dict[str, Any], int]:
     """Order a grid; what the browser keeps and the seed. Raises: LimnerError; nothing is ordered then."""
     seed = seed_of(asked)
     wanted = grids.plan(asked._replace(seed=seed, lock=True, n=1), *axes)

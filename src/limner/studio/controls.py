@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import gradio as gr
 
@@ -16,7 +16,7 @@ from limner.config import SamplerName
 from limner.errors import LimnerError
 from limner.serving.orders import ENDS, Verb
 from limner.studio import showing, words
-from limner.studio.asking import MOST, OWN, new_seed, plain, toasts
+from limner.studio.asking import MOST, OWN, Asked, new_seed, plain, toasts
 from limner.studio.desk import Desk, Offer
 from limner.studio.following import followed
 
@@ -111,7 +111,7 @@ def fields(
         negative = gr.Textbox("", label="Draw away from", placeholder="what should not be there", lines=1, max_lines=5)
         steps = gr.Slider(1, 250, value=offer.steps if offer else 20, step=1, label="Steps", elem_id=f"lm-{tab}-steps")
         guidance = gr.Slider(
-            0, 20, value=offer.own.guidance if offer else 3, step=0.1, label="Guidance: how hard the words pull"
+            0, 20, value=offer.own.guidance if offer else 3, step=0.1, label="Guidance", info="how hard the words pull"
         )
         sampler = gr.Dropdown([OWN, *SAMPLERS], value=OWN, label="Sampler")
     jobs = gr.BrowserState([], storage_key=f"limner-{tab}", secret="limner-studio")
@@ -169,15 +169,40 @@ def wire_fields(desk: Desk, tab: Controls) -> None:
     tab.seed.input(lambda seed: seed is not None, tab.seed, tab.lock, **fast)
 
 
-def wire(
-    desk: Desk, tab: Controls, easel: Easel, order: Callable[..., tuple[list[str], int]], more: Sequence[Any] = ()
-) -> None:
-    """Connect a tab: `order(*fields, *more, jobs)` orders, and gives the ids to keep and the seed taken."""
+Orders: TypeAlias = Callable[[Asked, list[Any], Any], tuple[Any, int]]
+"""(fields, the tab's own fields, kept) -> what the browser keeps, and the seed taken; a LimnerError becomes a toast."""
+
+
+class Way(NamedTuple):
+    """What a tab does with its jobs. What the browser keeps of them is whatever `order` gives first."""
+
+    order: Orders
+    follow: Callable[[Any, str], AsyncIterator[tuple[Any, ...]]]  # (kept, session) -> stage, status line, cancel button
+    stop: Callable[[Any], None]  # (kept)
+
+
+def wire(desk: Desk, tab: Controls, easel: Easel, order: Orders, more: Sequence[Any] = ()) -> None:
+    """Connect a tab that shows one job at a time; its browser keeps a list of job ids."""
+    way = Way(
+        order,
+        lambda kept, session: scenes(desk, tab, ids_of(kept), session),
+        lambda kept: cancelled(desk, ids_of(kept)),
+    )
+    connect(desk, tab, easel, way, more)
+
+
+def connect(desk: Desk, tab: Controls, easel: Easel, way: Way, more: Sequence[Any] = ()) -> None:
+    """Connect a tab's fields, buttons and stage; a page that is loaded again follows what its browser has kept."""
     wire_fields(desk, tab)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    async def follow(jobs: Any, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        async for shown in scenes(desk, tab, ids_of(jobs), str(request.session_hash)):
+    def ordered(*values: Any) -> tuple[Any, int]:
+        own, kept = values[len(tab.fields) : -1], values[-1]
+        with toasts():
+            return way.order(Asked(*values[: len(tab.fields)]), list(own), kept)
+
+    async def follow(kept: Any, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        async for shown in way.follow(kept, str(request.session_hash)):
             yield shown
 
     following: dict[str, Any] = {
@@ -188,10 +213,10 @@ def wire(
         "concurrency_limit": None,
         **quiet,
     }
-    ordering = tab.go.click(order, [*tab.fields, *more, tab.jobs], [tab.jobs, tab.seed], concurrency_limit=None, **quiet)
+    ordering = tab.go.click(ordered, [*tab.fields, *more, tab.jobs], [tab.jobs, tab.seed], concurrency_limit=None, **quiet)
     ordering.success(**following)
     on_load(**following)
-    tab.cancel.click(lambda jobs: cancelled(desk, ids_of(jobs)), tab.jobs, None, queue=False, **quiet)
+    tab.cancel.click(way.stop, tab.jobs, None, queue=False, **quiet)
 
 
 def on_load(**event: Any) -> None:

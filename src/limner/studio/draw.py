@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from limner.studio import controls, showing
-from limner.studio.asking import Asked, order, seed_of, toasts
+from limner.studio.asking import Asked, order, seed_of
 from limner.studio.controls import Controls, Easel
 from limner.studio.desk import CLIENT, Desk
 
@@ -31,11 +31,7 @@ def lay(desk: Desk) -> Draw:
         with gr.Column(scale=9, min_width=320):
             easel = controls.easel("draw", EMPTY)
 
-    def ordered(*values: Any) -> tuple[list[str], int]:
-        with toasts():
-            return submit(desk, Asked(*values[:-1]), values[-1])
-
-    controls.wire(desk, tab, easel, ordered)
+    controls.wire(desk, tab, easel, lambda asked, _, jobs: submit(desk, asked, jobs))
     return Draw(tab, easel)
 
 

@@ -1,4 +1,4 @@
-"""The edit tab: repaint what the brush marks, or go on beyond the border; each result can be the next picture to edit."""
+"""The edit tab: repaint what the brush marks, go on beyond the border, enlarge; each result can be the next picture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import gradio as gr
 
 from limner.errors import InputError
 from limner.studio import canvas, controls, showing
-from limner.studio.asking import Asked, order, seed_of, toasts
+from limner.studio.asking import Asked, order, seed_of
 from limner.studio.canvas import MASK
 from limner.studio.controls import Controls, Easel
-from limner.studio.desk import CLIENT, Desk
+from limner.studio.desk import CLIENT, Desk, Offer
 from limner.systems import masks
 
-REPAINT, GO_ON = "Repaint what I brush", "Go on beyond the border"
+REPAINT, GO_ON, ENLARGE = "Repaint what I brush", "Go on beyond the border", "Enlarge"
+BUTTONS = {REPAINT: "Repaint", GO_ON: "Go on", ENLARGE: "Enlarge"}
 EMPTY = showing.welcome((), hint="The edited picture appears here; go on from it as often as you like.")
 
 
@@ -70,6 +71,7 @@ def lay(desk: Desk) -> Edit:
                     transforms=(),
                     height=520,
                     buttons=["fullscreen"],
+                    placeholder="Drop or paste a picture\nor send one here with Edit",
                     elem_id="lm-edit-canvas",
                 )
                 known = gr.State(None)
@@ -77,27 +79,22 @@ def lay(desk: Desk) -> Edit:
                 easel = controls.easel("edit", EMPTY)
     own = made[0]
     own.what.change(
-        _fitting,
+        fitting,
         own.what,
-        [*own.margins, own.strength, own.boxes, tab.go],
+        [*own.all[1:], tab.go],
         show_progress="hidden",
         queue=False,
         api_visibility="private",
     )
 
-    def ordered(*values: Any) -> tuple[list[str], int]:
-        asked, rest, jobs = Asked(*values[: len(tab.fields)]), values[len(tab.fields) : -1], values[-1]
-        with toasts():
-            return submit(desk, asked, list(rest), jobs)
-
-    controls.wire(desk, tab, easel, ordered, [*own.all, board, known])
+    controls.wire(desk, tab, easel, lambda asked, rest, jobs: submit(desk, asked, rest, jobs), [*own.all, board, known])
     canvas.guarded(board)
     return Edit(tab, easel, board, known)
 
 
 def _own_fields() -> _Own:
-    what = gr.Radio([REPAINT, GO_ON], value=REPAINT, label="What to do")
-    strength = gr.Slider(0.05, 1, value=1, step=0.05, label="Strength: 1 forgets what was there")
+    what = gr.Radio([*BUTTONS], value=REPAINT, label="What to do")
+    strength = gr.Slider(0.05, 1, value=1, step=0.05, label="Strength", info="1 forgets what was there")
     soft = gr.Slider(0, 32, value=4, step=1, label="Soft edge, in pixels")
     boxes = gr.Textbox("", label="Or mark boxes without a brush", placeholder="x,y,width,height; several with ;", max_lines=1)
     with gr.Row():
@@ -110,11 +107,12 @@ def _own_fields() -> _Own:
     return _Own(what, strength, soft, boxes, margins)
 
 
-def _fitting(what: str) -> list[Any]:
-    """Show the fields that belong to what shall be done."""
-    wider = what == GO_ON
-    margins = [gr.Slider(visible=wider) for _ in range(4)]
-    return [*margins, gr.Slider(visible=not wider), gr.Textbox(visible=not wider), gr.Button("Go on" if wider else "Repaint")]
+def fitting(what: str) -> list[Any]:
+    """Show the fields that belong to what shall be done: strength, soft edge, boxes, four margins, the button's word."""
+    brushed = what == REPAINT
+    margins = [gr.Slider(visible=what == GO_ON) for _ in range(4)]
+    first = [gr.Slider(visible=brushed), gr.Slider(visible=what != ENLARGE), gr.Textbox(visible=brushed)]
+    return [*first, *margins, gr.Button(BUTTONS[what])]
 
 
 def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[str], int]:
@@ -123,7 +121,10 @@ def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[s
     painting = canvas.painted(value)
     picture = canvas.source(desk, painting.picture, known)
     seed, offer = seed_of(asked), desk.offer(asked.model)
-    if what == GO_ON:
+    if what == ENLARGE:
+        _check_smaller(painting.picture.size, offer)
+        job = desk.queue.submit(order(asked, offer, seed, verb="upscale"), client=CLIENT, picture=picture)
+    elif what == GO_ON:
         margins = (int(left), int(above), int(right), int(below))
         if not any(margins):
             raise InputError("the margins are all 0; say on which sides the picture should go on")
@@ -136,3 +137,12 @@ def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[s
         wanted = order(asked, offer, seed, verb="edit", strength=float(strength), soft=float(soft))
         job = desk.queue.submit(wanted, client=CLIENT, picture=picture, mask=canvas.png(mask))
     return controls.kept(desk, jobs, job), seed
+
+
+def _check_smaller(size: tuple[int, int], offer: Offer) -> None:
+    """Refuse to enlarge what would become no larger: the last stage begins with a copy at its own small side."""
+    facts = offer.facts
+    if "upscale" in facts.verbs and max(size) >= facts.side:
+        raise InputError(
+            f"the picture has {size[0]} x {size[1]} pixels and {facts.name} enlarges to {facts.side}; take a smaller one"
+        )

@@ -10,7 +10,7 @@ import PIL.Image
 from gradio.components.image_editor import EditorValue
 
 from limner.studio import canvas, controls, showing
-from limner.studio.asking import Asked, order, seed_of, toasts
+from limner.studio.asking import Asked, order, seed_of
 from limner.studio.controls import Controls, Easel
 from limner.studio.desk import CLIENT, Desk
 
@@ -61,12 +61,7 @@ def lay(desk: Desk) -> Sketch:
             with gr.Column(min_width=320):
                 easel = controls.easel("sketch", EMPTY)
 
-    def ordered(*values: Any) -> tuple[list[str], int]:
-        strength, value, jobs = values[len(tab.fields) :]
-        with toasts():
-            return submit(desk, Asked(*values[: len(tab.fields)]), strength, value, jobs)
-
-    controls.wire(desk, tab, easel, ordered, [made[0], board])
+    controls.wire(desk, tab, easel, lambda asked, own, jobs: submit(desk, asked, own[0], own[1], jobs), [made[0], board])
     canvas.guarded(board)
     return Sketch(tab, easel, board)
 
@@ -85,4 +80,4 @@ def sheet() -> PIL.Image.Image:
 
 
 def _strength() -> gr.Slider:
-    return gr.Slider(0.05, 1, value=0.7, step=0.05, label="Strength: near 0 keeps the sketch, 1 forgets it")
+    return gr.Slider(0.05, 1, value=0.7, step=0.05, label="Strength", info="near 0 keeps the sketch, 1 forgets it")
