@@ -78,7 +78,7 @@ def lay(desk: Desk, tab: gr.Tab) -> Gallery:
                     "prompt": "Use the prompt",
                     "seed": "Use the seed",
                     "edit": "Edit",
-                    "sketch": "Sketch over",
+                    "sketch": "Sketch",
                 }
                 buttons = {
                     key: gr.Button(text, size="sm", interactive=False, min_width=90, elem_id=f"lm-use-{key}")

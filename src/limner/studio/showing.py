@@ -164,13 +164,13 @@ def _slot(view: View, index: int) -> str:
 def _finished(view: View, picture: Finished) -> str:
     acts = "".join(
         f'<button type="button" data-act="{act}" data-id="{picture.id}" data-key="{act}{picture.id}">{words}</button>'
-        for act, words in (("edit", _again(view)), ("sketch", "Sketch over"))
+        for act, words in (("edit", _again(view)), ("sketch", "Sketch"))
     )
     save = f'<a href="{picture_url(picture.id, query="save")}" download data-key="s{picture.id}">Save</a>'
     return (
         f'<figure><a class="lm-open" href="{picture_url(picture.id)}" target="_blank" rel="noopener">'
         f"{image(picture, view.prompt or 'A picture without words')}</a>"
-        f'<figcaption><span>seed {picture.seed}</span><span class="lm-acts">{acts}{save}</span></figcaption></figure>'
+        f'<figcaption><span class="lm-acts">{acts}{save}</span></figcaption></figure>'
     )
 
 

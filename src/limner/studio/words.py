@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple, Protocol
 
+LONG = 200  # characters of what is cut that are shown
+
 
 class Reader(Protocol):
     """What is needed of a tokenizer."""
@@ -41,4 +43,8 @@ def counter(counted: Count | None) -> str:
     line = f"{counted.used} of {counted.room} tokens"
     if not counted.cut:
         return f'<p class="lm-count">{line}</p>'
-    return f'<p class="lm-count lm-over">{line}. The model does not see: <mark>{escape(counted.cut)}</mark></p>'
+    shown, more = counted.cut, ""
+    if len(shown) > LONG:  # all of it up to the end: saying where it begins is enough
+        shown = shown[:LONG].rsplit(None, 1)[0] + " …"
+        more = " and everything after"
+    return f'<p class="lm-count lm-over">{line}. The model does not see: <mark>{escape(shown)}</mark>{more}</p>'

@@ -70,6 +70,8 @@
       }
     });
     document.documentElement.lang ||= "en";
+    // A button that holds another button is no button for who hears the page.
+    document.querySelectorAll(".toast-header[role]").forEach((e) => ["role", "tabindex"].forEach((n) => e.removeAttribute(n)));
     label(".lm-canvas canvas", "Canvas");
     top();
   }
