@@ -74,7 +74,7 @@ def main() -> None:
         speed = before["speed"] if given.only == "crash" else asyncio.run(compared(load, Path(folder)))
     found = {
         "date": datetime.date.today().isoformat(),
-        "command": "python benchmarks/serve_load.py",
+        "command": " ".join(["python benchmarks/serve_load.py", *unusual(asked, given)]),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip(),
         "machine": here.model_dump(mode="json"),
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
@@ -88,6 +88,12 @@ def main() -> None:
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(page(found), encoding="utf-8")
     print(page(found))
+
+
+def unusual(asked: argparse.ArgumentParser, given: argparse.Namespace) -> list[str]:
+    """The flags that were not left as they are; where the results go changes nothing."""
+    chosen = {name: value for name, value in vars(given).items() if value != asked.get_default(name) and name != "out"}
+    return [f"--{name} {value}" for name, value in chosen.items()]
 
 
 async def survived(load: Load, data: Path) -> dict[str, Any]:
@@ -353,11 +359,12 @@ def page(found: dict[str, Any]) -> str:
     share, ratios = crash["share_of_the_first_half"], ", ".join(str(each) for each in speed["ratios"])
     took = speed.get("processor_time_ratio")  # was not measured at first
     work = f"; {took}x in processor time of the server, which does not count what others take" if took else ""
+    others = found["load_average"][0] > here["cores"] + 1  # this program and the server keep about two cores at work
+    busy = ": other programs were at work, so ratios count, not\nseconds" if others else ""
     return f"""# The server under load
 
 `{found["command"].strip()}` at {found["commit"][:12]}, {found["date"]}; {here["processor"]}, threads of the network:
-{found["threads"]}, load average at the end {found["load_average"][0]}: other programs were at work, so ratios count, not
-seconds. Model {found["model"]}, {load["steps"]} steps.
+{found["threads"]}, load average at the end {found["load_average"][0]}{busy}. Model {found["model"]}, {load["steps"]} steps.
 
 **Killed in the middle.** {crash["jobs"]} jobs of {load["clients"]} clients, all queued within {crash["accepted_in_s"]} s;
 `kill -9` after {crash["pictures_before_the_kill"]} pictures, ready again {crash["ready_again_in_s"]} s later. Of all jobs:
