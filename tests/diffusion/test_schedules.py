@@ -130,7 +130,9 @@ def test_even_snr_steps_have_almost_equal_ratios_of_noise(schedule) -> None:
     ("levels", "steps", "says"),
     [
         (1000, "ddim60", "no whole stride"),
-        (1000, "ddim0", "no whole stride"),
+        (1000, "ddim0", "visits no level"),
+        (1000, "trail0", "visits no level"),
+        (1000, "9" * 5000, "no spacing"),
         (10, "5,6", "section 2 has 5 levels"),
         (10, "11", "cannot hold 11"),
         (1000, "many", "no spacing"),
@@ -155,6 +157,12 @@ def test_an_impossible_spacing_is_refused_in_one_line(levels: int, steps: str, s
 def test_more_snr_steps_than_the_schedule_can_tell_apart_are_refused() -> None:
     with pytest.raises(ConfigError, match="too few"):
         schedules.path(50, "snr50", alpha_bar=schedules.cosine(50))
+
+
+@pytest.mark.parametrize(("steps", "says"), [("snr0", "visits no level"), ("snr999999999", "only 50 levels")])
+def test_a_count_of_snr_steps_beyond_all_levels_is_refused_before_a_table_of_it_is_made(steps: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        schedules.path(50, steps, alpha_bar=schedules.cosine(50))
 
 
 def test_a_respaced_process_has_the_full_ones_levels() -> None:

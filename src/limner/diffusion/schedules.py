@@ -8,6 +8,7 @@ in targets.py, what walks along a path in samplers.py.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -134,7 +135,7 @@ def kept(T: int, steps: str | Sequence[int] = "", *, alpha_bar: Tensor | None = 
         if alpha_bar is None:
             raise ConfigError(f"steps: '{word}' depends on the schedule, which is not known here; write '{word[3:]}' instead")
         return _even_snr(alpha_bar, _count(word.removeprefix("snr"), word), word)
-    return _sections(T, [_count(part, word) for part in word.split(",")], word)
+    return _sections(T, [_count(part, word, least=0) for part in word.split(",")], word)
 
 
 def respaced(alpha_bar: Tensor, levels: Sequence[int]) -> Tensor:
@@ -145,10 +146,16 @@ def respaced(alpha_bar: Tensor, levels: Sequence[int]) -> Tensor:
     return alpha_bar[torch.tensor(levels, dtype=torch.int64, device=alpha_bar.device)]
 
 
-def _count(text: str, word: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit():
+def _count(text: str, word: str, *, least: int = 1) -> int:
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         raise ConfigError(f"steps: '{word}' is no spacing; write '100', '10,10,3,2,2', 'ddim25', 'fast27', 'trail20', 'snr20'")
+    if int(text) < least:
+        raise _no_level(word)
     return int(text)
+
+
+def _no_level(word: str) -> ConfigError:
+    return ConfigError(f"steps: '{word}' visits no level; take one step at least, or write '' for all")
 
 
 def _strided(T: int, count: int, word: str) -> tuple[int, ...]:
@@ -160,12 +167,14 @@ def _strided(T: int, count: int, word: str) -> tuple[int, ...]:
 
 
 def _trailing(T: int, count: int, word: str) -> tuple[int, ...]:
-    if not 1 <= count <= T:
+    if count > T:
         raise ConfigError(f"steps: '{word}': there are only {T} levels")
     return tuple(round(T - i * T / count) - 1 for i in reversed(range(count)))
 
 
 def _even_snr(alpha_bar: Tensor, count: int, word: str) -> tuple[int, ...]:
+    if count > len(alpha_bar):  # before a table of count rows is made
+        raise ConfigError(f"steps: '{word}': there are only {len(alpha_bar)} levels")
     sigmas = (1 / alpha_bar - 1).sqrt().log()
     aims = torch.linspace(math.log(0.02), math.log(20), max(count - 1, 0), dtype=torch.float64)
     nearest = (sigmas[None] - aims[:, None]).abs().argmin(1)  # [count - 1]
@@ -191,5 +200,5 @@ def _sections(T: int, counts: Sequence[int], word: str) -> tuple[int, ...]:
             offset += stride
         start += here
     if not levels:
-        raise ConfigError(f"steps: '{word}' visits no level; write '' for all")
+        raise _no_level(word)
     return tuple(levels)
