@@ -46,7 +46,7 @@ def test_transparent_places_are_white() -> None:
 
 def test_a_picture_of_the_gallery_is_taken_from_its_file(desk: Desk) -> None:
     row = noted(desk, "a fox")
-    nearly = PIL.Image.new("RGB", (8, 8), (253, 1, 0))  # as a canvas rounds it
+    nearly = PIL.Image.new("RGB", (256, 256), (253, 1, 0))  # as a canvas rounds it
     assert canvas.source(desk, nearly, row.id) == (desk.store.pictures / row.path).read_bytes()
 
 
@@ -58,7 +58,13 @@ def test_another_picture_on_the_canvas_is_taken_as_it_is_shown(desk: Desk, other
 def test_a_picture_put_onto_the_canvas_has_no_strokes(desk: Desk) -> None:
     shown = canvas.shown(desk.store.pictures / noted(desk, "a fox").path)
     assert shown["layers"] == []
-    assert shown["background"].size == (8, 8)
+    assert shown["background"].size == (256, 256)  # a stroke would hide 8 x 8
+
+
+def test_a_small_picture_of_the_gallery_is_shown_enlarged_and_taken_as_its_file(desk: Desk) -> None:
+    row = noted(desk, "a fox")
+    picture = canvas.shown(desk.store.pictures / row.path)["background"]
+    assert canvas.source(desk, picture, row.id) == (desk.store.pictures / row.path).read_bytes()
 
 
 def test_a_picture_that_limner_would_refuse_is_not_decoded(tmp_path: Path) -> None:

@@ -23,3 +23,9 @@ def test_models_are_offered_by_what_they_can_do(desk: Desk) -> None:
 def test_a_model_that_is_not_there_is_refused(desk: Desk) -> None:
     with pytest.raises(CheckpointError):
         desk.count("nobody", "a fox")
+
+
+def test_models_that_were_trained_to_repaint_come_first_for_edits(desk: Desk) -> None:
+    inpaint = [desk.offer(name).first.network.inpaint for name in desk.names("edit")]
+    assert {*inpaint} == {True, False}
+    assert inpaint == sorted(inpaint, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import PIL.Image
@@ -9,9 +10,9 @@ import pytest
 
 from limner.errors import InputError, UnsupportedError
 from limner.serving.orders import Order
-from limner.studio import edit
+from limner.studio import canvas, edit
 from limner.studio.desk import Desk
-from tests.studio.conftest import asked
+from tests.studio.conftest import asked, noted
 from tests.studio.test_canvas import painting
 
 
@@ -25,6 +26,17 @@ def order(desk: Desk, what: str, value: Any, boxes: str = "", margins: tuple[int
 def test_what_is_brushed_is_repainted(desk: Desk) -> None:
     made = order(desk, edit.REPAINT, painting((1, 1, 5, 5)))
     assert (made.verb, made.strength, made.soft, made.margins) == ("edit", 0.5, 2, None)
+
+
+def test_a_mask_is_brought_to_the_size_of_the_gallerys_picture(desk: Desk) -> None:
+    row = noted(desk, "a fox")
+    shown = canvas.shown(desk.store.pictures / row.path)
+    stroke = PIL.Image.new("RGBA", (256, 256))
+    stroke.paste((255, 77, 141, 200), (0, 0, 128, 128))
+    jobs, _ = edit.submit(desk, asked(), [edit.REPAINT, 1, 0, "", 0, 0, 0, 0, shown | {"layers": [stroke]}, row.id], [])
+    job = desk.store.job(jobs[-1])
+    assert job is not None
+    assert PIL.Image.open(io.BytesIO(desk.store.input(job.mask))).getbbox() == (0, 0, 4, 4)
 
 
 def test_boxes_stand_for_the_brush(desk: Desk) -> None:

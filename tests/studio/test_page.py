@@ -65,7 +65,7 @@ def test_a_picture_is_sent_to_the_canvas_with_its_words(desk: Desk) -> None:
     picture = noted(desk, "a fox")
     tabs, _, shown, known, prompt, *_ = page.sent(desk, "edit", picture.id)
     assert (tabs.selected, known, prompt) == ("edit", picture.id, "a fox")
-    assert shown["background"].size == (8, 8)
+    assert shown["layers"] == []
     assert page.sent(desk, "sketch", picture.id)[0].selected == "sketch"
 
 

@@ -20,9 +20,10 @@ from limner.errors import InputError, LimnerError
 from limner.studio.asking import plain
 from limner.studio.desk import Desk
 
-MASK = "#ff4d8d"
+MASK = ("#ff4d8d", 0.65)  # colour and opacity: what lies beneath the strokes is seen
 SEEN = 8  # alpha from which a stroke counts
 CLOSE = 3  # of 255: the canvas rounds
+SHOWN = 256  # pixels; a picture from the gallery fills at least half of that
 UPLOADS = 20 * 2**20  # bytes of an uploaded picture
 
 
@@ -71,7 +72,7 @@ def painted(value: EditorValue | None) -> Painting:
 def source(desk: Desk, picture: PIL.Image.Image, known: str | None) -> bytes:
     """The file to work on: that of the gallery's picture `known` while the canvas still shows it, else what it shows."""
     path = desk.store.picture(known) if known else None
-    if path is not None and same(picture, images.open_picture(path)):
+    if path is not None and same(picture, enlarged(images.open_picture(path))):
         return path.read_bytes()
     return png(picture)
 
@@ -86,8 +87,19 @@ def same(a: PIL.Image.Image, b: PIL.Image.Image) -> bool:
 
 def shown(path: Path) -> dict[str, Any]:
     """A picture as the canvas takes it, without strokes."""
-    picture = images.open_picture(path)
+    picture = enlarged(images.open_picture(path))
     return {"background": picture, "layers": [], "composite": picture}
+
+
+def enlarged(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture as large as a brush needs it: one stroke would hide a picture of 32 pixels."""
+    times = max(1, SHOWN // max(picture.size))
+    return picture.resize((picture.width * times, picture.height * times), PIL.Image.Resampling.NEAREST)
+
+
+def fitted(mask: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    """A mask at its picture's size; whatever a stroke touches is marked. Units: size (width, height) in pixels."""
+    return mask.resize(size, PIL.Image.Resampling.BOX).point(lambda alpha: 255 if alpha else 0)
 
 
 def png(picture: PIL.Image.Image) -> bytes:

@@ -60,8 +60,9 @@ class Desk:
         return f"{PATH}/made/{token}"
 
     def names(self, verb: Verb) -> list[str]:
-        """The models that have a verb."""
-        return self.shelf.having(verb)
+        """The models that have a verb; for edits, those that were trained to repaint come first."""
+        having = self.shelf.having(verb)
+        return sorted(having, key=lambda name: not self.offer(name).first.network.inpaint) if verb == "edit" else having
 
     def offer(self, name: str) -> Offer:
         """A model as the page shows it. Raises: CheckpointError for a name that is not served."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from limner import images
 from limner.errors import InputError
 from limner.studio import canvas, controls, showing
 from limner.studio.asking import Asked, order, seed_of
@@ -120,9 +121,10 @@ def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[s
     what, strength, soft, boxes, left, above, right, below, value, known = rest
     painting = canvas.painted(value)
     picture = canvas.source(desk, painting.picture, known)
+    size = images.open_picture(picture).size  # the canvas shows small pictures enlarged
     seed, offer = seed_of(asked), desk.offer(asked.model)
     if what == ENLARGE:
-        _check_smaller(painting.picture.size, offer)
+        _check_smaller(size, offer)
         job = desk.queue.submit(order(asked, offer, seed, verb="upscale"), client=CLIENT, picture=picture)
     elif what == GO_ON:
         margins = (int(left), int(above), int(right), int(below))
@@ -131,7 +133,7 @@ def submit(desk: Desk, asked: Asked, rest: list[Any], jobs: Any) -> tuple[list[s
         wanted = order(asked, offer, seed, verb="outpaint", margins=margins, soft=float(soft))
         job = desk.queue.submit(wanted, client=CLIENT, picture=picture)
     else:
-        mask = masks.boxes(boxes, painting.picture.size) if boxes.strip() else painting.mask
+        mask = masks.boxes(boxes, size) if boxes.strip() else canvas.fitted(painting.mask, size)
         if mask.getbbox() is None:
             raise InputError("nothing is marked; brush over what should change, or write a box")
         wanted = order(asked, offer, seed, verb="edit", strength=float(strength), soft=float(soft))

@@ -40,6 +40,10 @@
       // On a telephone the stage lies below the settings.
       [...document.querySelectorAll(".lm-status")].find(seen)?.scrollIntoView({ block: "start" });
     }
+    if (innerWidth < 720 && event.target.closest?.(".lm-thumb")) {
+      // So does what a picture was made from; it comes a moment later.
+      setTimeout(() => document.getElementById("lm-inspector")?.scrollIntoView({ block: "start" }), 400);
+    }
     const copy = event.target.closest?.("[data-copy]");
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => (copy.textContent = "Copied"));
   });
