@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -152,6 +153,32 @@ class Case:
         else:
             drawn = np.float32(0.1) * drawn + np.float32(len(shape) == 1 and gain)
         return torch.from_numpy(drawn).reshape(tuple(shape)) * self.spec["weight_multipliers"].get(key, 1.0)
+
+
+def flaws_of(folder: Path) -> list[str]:
+    """Why a folder cannot be judged, one line each: a case that promises or stores nothing must not pass for one that fits."""
+    case = Case(folder)
+    try:
+        spec = case.spec
+    except (OSError, ValueError) as error:
+        return [f"case.json: {error}"]
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("config", {}), Mapping):
+        return ["case.json: not an object with a config"]
+    if not (case.config.get("runner") or spec.get("component")):
+        return ["case.json: names neither a component nor a config.runner"]
+    try:
+        stored, text = set(case.expected), case.text
+    except (OSError, ValueError, SafetensorError) as error:
+        return [f"expected outputs: {error}"]
+    lines = [f"{name}: listed in case.json, but not stored" for name in sorted(set(spec.get("outputs", {})) - stored)]
+    if not stored and text is None:
+        lines.append(f"expected outputs: neither tensors in expected.safetensors nor {TEXT}")
+    for name in sorted(stored):
+        try:
+            case.tolerance(name)
+        except (KeyError, TypeError) as error:
+            lines.append(f"{name}: no tolerance in case.json ({error!r})")
+    return lines
 
 
 def differences(case: Case, single: Mapping[str, Any], double: Mapping[str, Any]) -> list[str]:

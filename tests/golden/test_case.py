@@ -11,9 +11,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.golden.case import Case, differences
+from tests.golden.runners.networks import settings
 from tests.golden.test_golden import test_outputs_equal_the_official_ones as run_case
 
 EXPECTED = {"y": torch.tensor([1.0, 2.0]), "y.f64": torch.tensor([1.0, 2.0], dtype=torch.float64), "n": torch.tensor([3, 4])}
+ARGS = {
+    "in_channels": 3,
+    "out_channels": 6,
+    "model_channels": 32,
+    "channel_mult": [1, 2],
+    "num_res_blocks": 1,
+    "attention_downsample": [2],
+    "num_heads": 4,
+    "dropout": 0.0,
+    "use_scale_shift_norm": True,
+}
 TOLERANCE = {"float32": {"rtol": 0, "atol": 1e-3, "atol_per_output": {}}, "float64": {"rtol": 0, "atol": 1e-9}}
 
 
@@ -81,6 +93,59 @@ def test_a_component_limner_does_not_have_is_skipped_by_name(tmp_path: Path) -> 
     case(tmp_path)
     with pytest.raises(pytest.skip.Exception, match="limner has no teapot yet"):
         run_case(tmp_path)
+
+
+def test_a_module_that_only_helps_other_runners_is_no_component(tmp_path: Path) -> None:
+    case(tmp_path, component="networks")
+    with pytest.raises(pytest.skip.Exception, match="limner has no networks yet"):
+        run_case(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected", "says"),
+    [
+        ({}, {}, "neither tensors"),
+        ({"outputs": {"z": {"shape": [1]}}}, EXPECTED, "z: listed in case.json, but not stored"),
+        ({"component": ""}, EXPECTED, "names neither a component"),
+        ({"config": []}, EXPECTED, "not an object with a config"),
+        ({"tolerance": "per output", "outputs": {}}, EXPECTED, "y: no tolerance"),
+        ({"tolerance": {}}, EXPECTED, "y: no tolerance"),
+    ],
+)
+def test_a_case_that_cannot_be_judged_fails_with_the_reason(
+    tmp_path: Path, changed: dict[str, object], expected: dict[str, Tensor], says: str
+) -> None:
+    case(tmp_path, expected, **changed)
+    with pytest.raises(AssertionError, match="no case that can be judged") as raised:
+        run_case(tmp_path)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "content"), [("case.json", b'{"component": '), ("expected.safetensors", b"\x10\x00")])
+def test_a_damaged_file_of_a_case_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    case(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AssertionError, match=r"case\.json|expected outputs"):
+        run_case(tmp_path)
+
+
+def test_a_case_that_its_runner_cannot_follow_fails_with_the_reason(tmp_path: Path) -> None:
+    case(tmp_path, config={"runner": "respace", "specs": [{"steps": 1000}]})
+    with pytest.raises(AssertionError, match="cannot be run as the case describes it: KeyError"):
+        run_case(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"), [({"class": "SpaceUNet"}, "SpaceUNet"), ({"args": {"use_warp": True}}, "use_warp")]
+)
+def test_a_network_that_the_runner_does_not_know_is_not_taken_for_another(changed: dict[str, object], says: str) -> None:
+    config = {"class": "UNetModel", "args": {}, **changed}
+    with pytest.raises(ValueError, match=says):
+        settings(str(config["class"]), {**ARGS, **config["args"]}, side=16)
+
+
+def test_a_network_has_the_channels_of_the_case() -> None:
+    assert settings("UNetModel", {**ARGS, "in_channels": 1, "out_channels": 2}, side=16).channels == 1
 
 
 def test_weights_that_come_out_differently_are_told_apart_from_a_wrong_network(tmp_path: Path) -> None:

@@ -12,9 +12,30 @@ from limner.networks.unet import UNet
 from limner.official import adm, layout
 from tests.golden.case import Case
 
+CLASSES = (
+    "UNetModel",
+    "SuperResModel",
+    "Text2ImUNet",
+    "SuperResText2ImUNet",
+    "InpaintText2ImUNet",
+    "SuperResInpaintText2ImUnet",
+    "SuperResInpaintText2ImUNet",
+)
+ARGUMENTS = {
+    *("image_size", "in_channels", "model_channels", "out_channels", "num_res_blocks", "attention_downsample", "dropout"),
+    *("channel_mult", "conv_resample", "num_classes", "num_heads", "num_head_channels", "num_heads_upsample"),
+    *("use_scale_shift_norm", "resblock_updown", "use_new_attention_order", "use_checkpoint", "use_fp16", "dims"),
+    *("text_ctx", "xf_width", "xf_layers", "xf_heads", "xf_final_ln", "xf_padding", "n_vocab", "cache_text_emb"),
+}
+
 
 def settings(kind: str, args: dict[str, Any], side: int) -> UNetSettings:
-    """limner's settings for the arguments of an official class."""
+    """limner's settings for the arguments of an official class.
+
+    Raises: ValueError for a class or an argument that is not known here: it must not be taken for one that is.
+    """
+    if kind not in CLASSES or not set(args) <= ARGUMENTS:
+        raise ValueError(f"no such U-Net: {kind} with {', '.join(sorted(set(args) - ARGUMENTS)) or 'known arguments'}")
     text = None
     if args.get("xf_width"):
         text = TextSettings(
@@ -28,6 +49,7 @@ def settings(kind: str, args: dict[str, Any], side: int) -> UNetSettings:
         )
     return UNetSettings(
         side=side,
+        channels=args["in_channels"],
         width=args["model_channels"],
         multipliers=tuple(args["channel_mult"]),
         blocks=args["num_res_blocks"],
