@@ -65,6 +65,7 @@ class Recipe(BaseModel):
     prompt: str
     negative: str = ""
     model: str
+    licence: str = ""  # of the weights, as the model's settings state it
     config_hash: str  # of the system's settings, see `config_hash`
     seed: int
     index: int = 0  # of the picture among those of its seed; fixes its noise at any batch size

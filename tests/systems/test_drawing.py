@@ -84,3 +84,8 @@ def test_a_seed_may_be_any_integer(tiny: Path) -> None:
 def test_a_device_that_is_not_here_is_said(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="device 'quantum' is not usable here"):
         limner.load(tiny, device="quantum")
+
+
+def test_a_recipe_says_under_which_licence_the_weights_are(tiny: Path) -> None:
+    pipe = limner.load(tiny)
+    assert pipe("a red fox", seed=0)[0].recipe.licence == pipe.settings.licence != ""

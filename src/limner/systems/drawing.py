@@ -171,6 +171,7 @@ class Pipe:
             prompt=asked.prompt,
             negative=asked.negative,
             model=self.name,
+            licence=self.settings.licence,
             config_hash=self.config_hash,
             seed=asked.seed,
             index=number,
