@@ -5,7 +5,6 @@ No network is put together here (see `unet.py`, `transformer.py`), and nothing h
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
@@ -36,22 +35,28 @@ class GroupNorm(nn.GroupNorm):
     """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with _as_given(x):
-            return F.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.plain(x)
+        return self.plain(x)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The norm where autocast is off, without the checks of torch's wrapper, which take as long as a small norm."""
+        return torch.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
 
 
 class LayerNorm(nn.LayerNorm):
     """Layer norm that keeps the input's dtype; the kernels sum in float32 whatever that is."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with _as_given(x):
-            return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.plain(x)
+        return self.plain(x)
 
-
-def _as_given(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Autocast off, where it is on: entering its context costs as much as a small norm."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    def plain(self, x: Tensor) -> Tensor:
+        """The norm where autocast is off."""
+        return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
 
 
 def _affine(norm: nn.GroupNorm | nn.LayerNorm, x: Tensor) -> tuple[Tensor, Tensor]:
