@@ -34,6 +34,22 @@ def inputs(net: UNet, side: int = 16) -> tuple[Tensor, Tensor, dict[str, Tensor]
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("changes", [{}, {"scale_shift": False}, {"text": None, "classes": 5}, {"text": None}])
+def test_steps_prepared_together_are_those_prepared_one_by_one(changes: dict[str, object]) -> None:
+    net = build(**changes)
+    x, _, cond = inputs(net)
+    if net.label is not None:
+        cond = {"label": torch.tensor([4, 1])}
+    levels = torch.tensor([3, 700, 41])
+    prepared = net.modulations(levels, cond)
+    assert len(prepared) == 3
+    for level, modulations in zip(levels, prepared, strict=True):
+        alone = net(x, level.expand(2), cond)
+        torch.testing.assert_close(net(x, level.expand(2), cond, modulations), alone, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(net(x, levels[:2], cond, prepared[0]), net(x, levels[:2], cond, prepared[1]))
+
+
+@torch.no_grad()
 def test_a_fresh_network_predicts_zero() -> None:
     net = UNet(SMALL)
     assert not net(*inputs(net)).any()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limner.config import ClassifierSettings
 from limner.errors import ShapeError
 from limner.networks.layers import GroupNorm, attend, join_heads, split_heads, timestep_embedding, zeroed
-from limner.networks.unet import Attention, encoder, middle
+from limner.networks.unet import Attention, encoder, middle, residuals
 
 
 class AttentionPool(nn.Module):
@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         self.stem = nn.Conv2d(s.channels, widths[0], 3, padding=1)
         self.down, seen = encoder(s, widths)
         self.middle = middle(s, widths[-1])
+        self.residuals = residuals(self.down, self.middle)
         self.head = _head(settings, widths[-1], features=sum(seen) + widths[-1])
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
@@ -63,13 +64,14 @@ class Classifier(nn.Module):
         if x.ndim != 4 or x.shape[1] != s.channels:
             raise ShapeError(f"classifier: expected x of shape [B, {s.channels}, H, W]; got {list(x.shape)}")
         emb = F.silu(self.time(timestep_embedding(t, s.width).to(self.stem.weight.dtype)))
+        modulations = iter([block.modulation(emb) for block in self.residuals])
         h = self.stem(x.to(self.stem.weight.dtype))
         seen = [h]
         for block in self.down:
-            h = block(h, emb, None)
+            h = block(h, modulations, None)
             seen.append(h)
         for layer in self.middle:
-            h = layer(h, None if isinstance(layer, Attention) else emb)
+            h = layer(h, None if isinstance(layer, Attention) else next(modulations))
         if s.pool in ("spatial", "spatial_v2"):  # what every block of the encoder saw, not only the last
             h = torch.cat([each.mean(dim=(2, 3)) for each in (*seen, h)], dim=1)  # [B features]
         logits: Tensor = self.head(h)

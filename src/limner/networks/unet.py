@@ -6,8 +6,8 @@ It knows pictures, steps and conditions as tensors. Official key names are mappe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,13 @@ from limner.networks.transformer import TextTransformer
 
 Cond = Mapping[str, Tensor]
 Resampling = Literal["up", "down"]
+
+
+class Modulation(NamedTuple):
+    """What a residual block makes of the embedding: what its second norm is multiplied with, if it is, and what is added."""
+
+    gain: Tensor | None  # [B C 1 1]
+    shift: Tensor  # [B C 1 1]
 
 
 class ResBlock(nn.Module):
@@ -37,18 +44,25 @@ class ResBlock(nn.Module):
         self.conv_out = zeroed(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Shapes: x [B C H W], emb [B E] after its SiLU -> [B C' H' W']."""
+    def modulation(self, emb: Tensor) -> Modulation:
+        """Shapes: emb [B E] after its SiLU -> [B C' 1 1]."""
+        e = self.emb(emb)[..., None, None]  # [B C' or 2C' 1 1]
+        if not self.scale_shift:
+            return Modulation(None, e)
+        scale, shift = e.chunk(2, dim=1)
+        return Modulation(1 + scale, shift)
+
+    def forward(self, x: Tensor, modulation: Modulation) -> Tensor:
+        """Shapes: x [B C H W] -> [B C' H' W']."""
         h = F.silu(self.norm_in(x))
         if self.resampling is not None:
             h, x = resample(h, self.resampling), resample(x, self.resampling)
         h = self.conv_in(h)
-        e = self.emb(emb)[..., None, None].to(h.dtype)  # [B C' or 2C' 1 1]
-        if self.scale_shift:
-            scale, shift = e.chunk(2, dim=1)
-            h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+        gain, shift = modulation
+        if gain is None:
+            h = self.norm_out(h + shift.to(h.dtype))
         else:
-            h = self.norm_out(h + e)
+            h = torch.addcmul(shift.to(h.dtype), self.norm_out(h), gain.to(h.dtype))
         out: Tensor = self.skip(x) + self.conv_out(self.dropout(F.silu(h)))
         return out
 
@@ -111,14 +125,14 @@ class Block(nn.Module):
         self.attention = attention
         self.resampler = resampler
 
-    def forward(self, x: Tensor, emb: Tensor, text: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """Shapes: x [B C H W], emb [B E], text [B 2 H L ch] or None, mask [B L] or None -> [B C' H' W']."""
+    def forward(self, x: Tensor, modulations: Iterator[Modulation], text: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """Shapes: x [B C H W], text [B 2 H L ch] or None, mask [B L] or None -> [B C' H' W']."""
         if self.res is not None:
-            x = self.res(x, emb)
+            x = self.res(x, next(modulations))
         if self.attention is not None:
             x = self.attention(x, text, mask)
         if isinstance(self.resampler, ResBlock):
-            x = self.resampler(x, emb)
+            x = self.resampler(x, next(modulations))
         elif self.resampler is not None:
             x = self.resampler(x)
         return x
@@ -140,6 +154,7 @@ class UNet(nn.Module):
         self.down, skips = encoder(s, widths)
         self.middle = middle(s, widths[-1])
         self.up = _decoder(s, widths, skips)
+        self.residuals = residuals(self.down, self.middle, self.up)
         self.norm = GroupNorm(s.groups, widths[0])
         self.head = zeroed(nn.Conv2d(widths[0], output_channels(s) * s.patch**2, 3, padding=1))
 
@@ -160,6 +175,23 @@ class UNet(nn.Module):
             out[f"text.{number}"] = layer.project(cond["text"])
         return out
 
+    def modulations(self, t: Tensor, cond: Cond) -> list[list[Modulation]]:
+        """What the residual blocks make of several steps and one set of conditions, all steps in one product a block.
+
+        Shapes: t [S] -> S lists, each for `forward`, of [B C 1 1]; B = 1 when no condition is added to the step.
+        """
+        added = {name: cond[name] for name in ("pooled", "label") if name in cond}
+        batch = max((len(value) for value in added.values()), default=1)
+        repeated = {name: value.repeat(len(t), *[1] * (value.ndim - 1)) for name, value in added.items()}
+        emb = self.embed(t.repeat_interleave(batch), repeated)  # [S*B E]
+        steps: list[list[Modulation]] = [[] for _ in t]
+        for block in self.residuals:
+            gain, shift = block.modulation(emb)
+            gains = itertools.repeat(None) if gain is None else _apart(gain, batch, self.stem.weight)
+            for step, of_gain, of_shift in zip(steps, gains, _apart(shift, batch, self.stem.weight), strict=False):
+                step.append(Modulation(of_gain, of_shift))
+        return steps
+
     def attentions(self) -> list[Attention]:
         """All attention layers in the order in which a picture meets them."""
         return [
@@ -176,8 +208,10 @@ class UNet(nn.Module):
                 module.to(dtype)
         return self
 
-    def forward(self, x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
-        """The raw output for x_t at step t.
+    def forward(
+        self, x: Tensor, t: Tensor, cond: Cond | None = None, modulations: Sequence[Modulation] | None = None
+    ) -> Tensor:
+        """The raw output for x_t at step t; with this step's `modulations`, t and what is added to it are not looked at.
 
         Shapes: x [B C H W], t [B] (numbers of the full process, may be fractional) -> [B C or 2C H W].
         cond: `pooled` [B E] and `text` [B L D] (or `text.N` from `project`), with `words` also `mask` [B L] bool (True = seen;
@@ -190,17 +224,21 @@ class UNet(nn.Module):
         if text_width(s) is not None and "text" in cond:
             cond = self.project(cond)
         mask = None if s.words is None else cond.get("mask")
-        emb = self.embed(t, cond)
-        h = self._inputs(x, cond)
+        if modulations is None:
+            emb = self.embed(t, cond)
+            modulations = [block.modulation(emb) for block in self.residuals]
+        waiting = iter(modulations)  # one for each residual block
+        layout = _layout(self.stem.weight)
+        h = self._inputs(x, cond).to(self.stem.weight.dtype, memory_format=layout)
         if s.patch > 1:
-            h = F.pixel_unshuffle(h, s.patch)
-        h = self.stem(h.to(self.stem.weight.dtype, memory_format=_layout(self.stem.weight)))
+            h = F.pixel_unshuffle(h, s.patch).contiguous(memory_format=layout)  # it forgets how its input lay
+        h = self.stem(h)
         texts = (cond.get(f"text.{n}") for n in itertools.count())  # one for each attention layer
-        h, skips = self._descend(h, emb, texts, mask)
+        h, skips = self._descend(h, waiting, texts, mask)
         for layer in self.middle:
-            h = layer(h, next(texts), mask) if isinstance(layer, Attention) else layer(h, emb)
+            h = layer(h, next(texts), mask) if isinstance(layer, Attention) else layer(h, next(waiting))
         for block in self.up:
-            h = block(torch.cat([h, skips.pop()], dim=1), emb, next(texts) if block.attention is not None else None, mask)
+            h = block(torch.cat([h, skips.pop()], dim=1), waiting, next(texts) if block.attention is not None else None, mask)
         h = self.head(F.silu(self.norm(h.to(self.head.weight.dtype))))
         return F.pixel_shuffle(h, s.patch) if s.patch > 1 else h
 
@@ -215,11 +253,11 @@ class UNet(nn.Module):
         return F.silu(emb)
 
     def _descend(
-        self, h: Tensor, emb: Tensor, texts: Iterator[Tensor | None], mask: Tensor | None
+        self, h: Tensor, modulations: Iterator[Modulation], texts: Iterator[Tensor | None], mask: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         skips = [h]
         for block in self.down:
-            h = block(h, emb, next(texts) if block.attention is not None else None, mask)
+            h = block(h, modulations, next(texts) if block.attention is not None else None, mask)
             skips.append(h)
         return h, skips
 
@@ -245,6 +283,11 @@ class UNet(nn.Module):
 def resample(x: Tensor, resampling: Resampling) -> Tensor:
     """Nearest doubling or 2x2 averaging. Shapes: [B C H W] -> [B C 2H 2W] or [B C H/2 W/2]."""
     return F.interpolate(x, scale_factor=2, mode="nearest") if resampling == "up" else F.avg_pool2d(x, 2)
+
+
+def residuals(*parts: nn.Module) -> list[ResBlock]:
+    """The residual blocks of some parts, in the order in which a picture meets them."""
+    return [module for part in parts for module in part.modules() if isinstance(module, ResBlock)]
 
 
 def text_width(settings: UNetSettings) -> int | None:
@@ -275,8 +318,13 @@ def output_channels(settings: UNetSettings) -> int:
 
 
 def _layout(weight: Tensor) -> torch.memory_format:
-    """How the pictures of a convolution should lie: as its weights do. Pixel-unshuffle forgets it."""
+    """How the pictures of a convolution should lie: as its weights do."""
     return torch.channels_last if weight.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+
+
+def _apart(all_steps: Tensor, batch: int, weight: Tensor) -> tuple[Tensor, ...]:
+    """One tensor a step, in the type of the trunk. Shapes: [S*B C 1 1] -> S times [B C 1 1]."""
+    return all_steps.to(weight.dtype).view(-1, batch, *all_steps.shape[1:]).unbind(0)
 
 
 def _needed(cond: Cond, name: str) -> Tensor:

@@ -21,11 +21,12 @@ from limner.config import Frozen, SamplerName, SamplingSettings, StageSettings, 
 from limner.diffusion import guidance, noise, samplers, schedules, targets
 from limner.errors import ConfigError, InputError, ShapeError
 from limner.networks import int8, packed
-from limner.networks.unet import UNet
+from limner.networks.unet import Modulation, UNet
 from limner.tokens import Tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 MOST_CHARACTERS = 10_000  # of a prompt; far beyond any context
+_AHEAD = 32  # levels whose modulations are computed at once; bounds their memory
 
 
 class Request(Frozen):
@@ -226,7 +227,7 @@ def run_each(
     path = walked(stage, sampling, hint)
     if network.inpaint and hint is not None and hint.repaint is not None:
         cond = {**cond, **_spread({"image": hint.image, "known": 1 - hint.repaint}, len(indices), stage.device)}
-    net = guided(stage, sampling.guidance, cond, null)
+    net = guided(stage, sampling.guidance, cond, null, path=path)
     denoise = targets.denoiser(net, stage.alpha_bar, stage.settings.diffusion, path=path)
     shape = (network.channels, network.side, network.side)
     x_T = noise.batch(shape, seed=seed, indices=indices, stage=stage.number, step=noise.FIRST).to(stage.device)
@@ -257,9 +258,27 @@ def _spread(values: Mapping[str, Tensor], batch: int, device: torch.device) -> d
     return {name: value.to(device).expand(batch, *value.shape[1:]) for name, value in values.items()}
 
 
-def guided(stage: Stage, scale: float, cond: Mapping[str, Tensor], null: Mapping[str, Tensor]) -> targets.Network:
-    """The stage's network bound to its conditions: one call for both halves, one half alone when there is no null."""
-    return guidance.cfg(lambda x, t, c: stage.net(_channels_last(x), t, c), scale if null else 1.0, cond, null)
+def guided(
+    stage: Stage, scale: float, cond: Mapping[str, Tensor], null: Mapping[str, Tensor], *, path: Sequence[int] = ()
+) -> targets.Network:
+    """The stage's network bound to its conditions: one call for both halves, one half alone when there is no null.
+
+    What depends on the level alone is computed for many levels of `path` at once; other levels may be asked for too.
+    """
+    levels = targets.timesteps(torch.tensor(path[:-1], dtype=torch.int64), stage.settings.diffusion)
+    place = {t: k for k, t in enumerate(levels.tolist())}
+    ready: dict[float, list[Modulation]] = {}
+
+    def call(x: Tensor, t: Tensor, bound: dict[str, Tensor]) -> Tensor:
+        now = float(t[0])  # one level for the whole batch
+        if now in place and now not in ready:
+            soon = levels[place[now] :][:_AHEAD]
+            ready.clear()
+            ready.update(zip(soon.tolist(), stage.net.modulations(soon.to(t.device), bound), strict=True))
+        output: Tensor = stage.net(_channels_last(x), t, bound, ready.get(now))
+        return output
+
+    return guidance.cfg(call, scale if null else 1.0, cond, null)
 
 
 def count_steps(stage: Stage, sampling: SamplingSettings, hint: Hint | None = None) -> int:
