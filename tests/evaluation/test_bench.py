@@ -70,12 +70,12 @@ def test_a_single_step_is_timed_and_agrees_with_the_reference() -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.skipif(not int8.available(), reason="this processor has no 8-bit units")
 def test_whole_pictures_are_timed_and_agree_with_the_reference() -> None:
-    case = bench.pictures(tiny.system(2), ["int8"], rounds=1)
+    case = bench.pictures(tiny.system(2), ["int8"], prompt="a blue square", rounds=1)
     _, quick = case.timings
     assert 0 < quick.error < WITHIN["int8"]
     assert quick.levels is not None
     assert quick.levels < 10
-    assert case.what == "1 whole 64 px picture, 2 dpmpp2m + 2 ddim steps"
+    assert case.what == "1 whole 64 px picture, 2 dpmpp2m + 2 ddim steps, 'a blue square'"
 
 
 def test_where_the_time_goes_is_told_by_kind_of_operator() -> None:

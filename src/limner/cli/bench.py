@@ -40,6 +40,9 @@ def bench(
     ways: Annotated[
         list[Way] | None, option("--way", help="How to compute; repeatable; the default is all that run here.")
     ] = None,
+    prompt: Annotated[
+        str | None, option("--prompt", help="What the model draws; words it knows tell most of how far the ways differ.")
+    ] = None,
     rounds: Annotated[int, option("--rounds", help="Of which the median is told.", min=1)] = 5,
     n: Annotated[int, option("-n", help="Pictures at a time.", min=1)] = 1,
     device: Device = "auto",
@@ -54,7 +57,7 @@ def bench(
 
     if not model and not official:
         raise ConfigError("nothing to time; name a --model, or --official base, or both")
-    result = _timed(terminal, model or [], official or [], list(ways or Way), rounds, n, device)
+    result = _timed(terminal, model or [], official or [], list(ways or Way), device, prompt=prompt, rounds=rounds, n=n)
     files = [] if out is None else bench_report.write(result, out, "drawing")
     terminal.result(bench_report.markdown(result).rstrip(), **result.model_dump(mode="json"))
     for file in files:
@@ -62,7 +65,15 @@ def bench(
 
 
 def _timed(
-    terminal: Terminal, models: list[str], parts: list[Part], ways: list[Way], rounds: int, n: int, device: str
+    terminal: Terminal,
+    models: list[str],
+    parts: list[Part],
+    ways: list[Way],
+    device: str,
+    *,
+    prompt: str | None,
+    rounds: int,
+    n: int,
 ) -> BenchResult:
     import datetime
 
@@ -76,7 +87,8 @@ def _timed(
     cases = [timing.official(part.value, variants, place, rounds=rounds, progress=terminal.say) for part in parts]
     for name in models:
         system = limner.load(name, device=device, dtype="float32").system
-        cases.append(timing.pictures(system, variants, rounds=rounds, n=n, progress=terminal.say))
+        words = timing.PROMPT if prompt is None else prompt
+        cases.append(timing.pictures(system, variants, prompt=words, rounds=rounds, n=n, progress=terminal.say))
     command = " ".join(["limner", *sys.argv[1:]])
     return timing.BenchResult(
         machine=machine.here(place), date=datetime.date.today().isoformat(), command=command, cases=tuple(cases)

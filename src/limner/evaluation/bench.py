@@ -118,9 +118,18 @@ def one_step(
 
 
 def pictures(
-    system: Glide, variants: Sequence[Variant], *, rounds: int = 5, n: int = 1, progress: Progress = lambda text: None
+    system: Glide,
+    variants: Sequence[Variant],
+    *,
+    prompt: str = PROMPT,
+    rounds: int = 5,
+    n: int = 1,
+    progress: Progress = lambda text: None,
 ) -> Case:
-    """Whole pictures of a model, all stages and all steps, words included."""
+    """Whole pictures of a model, all stages and all steps, words included.
+
+    Note: the prompt moves no time, but how far variants differ: what a model never learned it draws by a hair's breadth.
+    """
     stages = system.stages
     states = [{key: value.clone() for key, value in stage.net.state_dict().items()} for stage in stages]
 
@@ -129,12 +138,12 @@ def pictures(
             _stage(stage.number, stage.settings, _filled(stage.settings, state), variant, stage.device, stage.tokenizer)
             for stage, state in zip(stages, states, strict=True)
         ]
-        return Job(lambda: _cascade(built, variant, n), 0.0, True)
+        return Job(lambda: _cascade(built, variant, prompt, n), 0.0, True)
 
     steps = " + ".join(
         f"{base.count_steps(stage, stage.settings.sampling)} {stage.settings.sampling.sampler}" for stage in stages
     )
-    what = f"{n} whole {stages[-1].settings.network.side} px picture{'s' * (n > 1)}, {steps} steps"
+    what = f"{n} whole {stages[-1].settings.network.side} px picture{'s' * (n > 1)}, {steps} steps, {prompt!r}"
     about = (system.settings.name, what, _parameters([stage.settings for stage in stages]))
     return _case(about, made, variants, system.device, rounds, progress)
 
@@ -213,16 +222,16 @@ def _network(stage: Stage, variant: Variant, low: Tensor | None) -> targets.Netw
     return base.guided(stage, scale, cond, {key: value[1:] for key, value in words.items()})
 
 
-def _cascade(stages: Sequence[Stage], variant: Variant, n: int) -> Tensor:
+def _cascade(stages: Sequence[Stage], variant: Variant, prompt: str, n: int) -> Tensor:
     """Whole pictures, words and all. Shapes: -> [n 3 H W]."""
     x: Tensor | None = None
     for stage in stages:
         low = None if x is None else base.round_8bit(x)
         sampling, numbers = stage.settings.sampling, range(n)
         if variant == "reference":
-            steps = reference.run(stage, sampling, [PROMPT, ""], seed=SEED, indices=numbers, low_res=low)
+            steps = reference.run(stage, sampling, [prompt, ""], seed=SEED, indices=numbers, low_res=low)
         else:
-            steps = base.run(stage, sampling, stage.words([PROMPT, ""]), seed=SEED, indices=numbers, low_res=low)
+            steps = base.run(stage, sampling, stage.words([prompt, ""]), seed=SEED, indices=numbers, low_res=low)
         x = samplers.last(steps)
     return torch.empty(0) if x is None else x
 
