@@ -209,7 +209,8 @@ def test_a_full_disk_leaves_nothing_behind(tiny: Path) -> None:
     def full() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
 
-    command = [sys.executable, "-m", "limner", "draw", "fox", "--model", str(tiny), "--out", "pictures/"]
+    # -B: Python would keep a compiled file cut short, and every later process would stumble over it.
+    command = [sys.executable, "-B", "-m", "limner", "draw", "fox", "--model", str(tiny), "--out", "pictures/"]
     ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=full, check=False)
     assert ended.returncode == 1
     assert ended.stdout == ""
