@@ -171,7 +171,7 @@ def test_steps_leave_no_objects_behind(tmp_path: Path) -> None:
         if report.step in (10, 28):
             gc.collect()
             # Of these two alone: threads of other tests in the same process make objects of their own.
-            ours = [one for one in gc.get_objects() if type(one).__module__.partition(".")[0] in ("torch", "limner")]
+            ours = [one for one in gc.get_objects() if str(type(one).__module__).partition(".")[0] in ("torch", "limner")]
             counts.append(len(ours))
             del ours
     assert counts[1] - counts[0] < 18  # not one a step
