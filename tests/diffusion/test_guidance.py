@@ -53,6 +53,22 @@ def test_a_scale_of_one_makes_no_second_half() -> None:
     assert torch.equal(out, network(X, T, COND))
 
 
+def test_guidance_in_an_interval_asks_the_one_above_it_and_the_other_below() -> None:
+    asked = []
+
+    def named(name: str) -> targets.Denoiser:
+        def denoise(x_t: Tensor, t: int, s: int) -> Prediction:
+            asked.append((name, t))
+            return denoiser(TABLE)(x_t, t, s)
+
+        return denoise
+
+    parted = guidance.above(15, named("noisy"), named("clean"))
+    for t in (30, 15, 14):
+        assert torch.equal(parted(X, t, t - 1).x0, denoiser(TABLE)(X, t, t - 1).x0)
+    assert asked == [("noisy", 30), ("noisy", 15), ("clean", 14)]
+
+
 def test_a_null_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="lacks"):
         guidance.cfg(network, 2.0, COND, {"txt": torch.zeros(3, 2)})

@@ -190,6 +190,16 @@ def test_strength_is_the_share_of_the_path_that_is_walked() -> None:
     assert walked == [1 + 3, 2 + 3, 4 + 3]  # steps of the base and of the upsampler
 
 
+def test_a_nearly_clean_sketch_is_not_pulled_to_its_words() -> None:
+    old, strong = picture(16, 16), [0.25, 0.75]
+
+    def sketched(strength: float, guidance: float) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        (new,) = drawn(edits.sketch(pipe(), old, "a fox", strength=strength, seed=0, guidance=guidance))
+        return np.asarray(new.picture)
+
+    assert [bool((sketched(s, 1.0) == sketched(s, 8.0)).all()) for s in strong] == [True, False]
+
+
 def test_a_full_sketch_is_drawing() -> None:
     (new,) = drawn(edits.sketch(pipe(), picture(16, 16), "a fox", strength=1.0, seed=5))
     assert (np.asarray(new.picture) == np.asarray(pipe()("a fox", seed=5)[0].picture)).all()

@@ -44,6 +44,11 @@ def cfg(network: ConditionalNetwork, scale: float, cond: Cond, null: Cond) -> Ne
     return guided
 
 
+def above(level: float, noisy: Denoiser, clean: Denoiser) -> Denoiser:
+    """One denoiser from a level up, another below: guidance in a limited interval (Kynkaanniemi et al. 2024, section 3)."""
+    return lambda x_t, t, s: (noisy if t >= level else clean)(x_t, t, s)
+
+
 def keep(denoiser: Denoiser, image: Tensor, mask: Tensor, *, clip: Clip | None = None) -> Denoiser:
     """Put the known pixels of `image` back into every clean picture, then clip (GLIDE notebook, inpainting).
 

@@ -26,6 +26,7 @@ from limner.tokens import Tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 MOST_CHARACTERS = 10_000  # of a prompt; far beyond any context
+SETTLED = 0.1  # share of the levels, the cleanest, where a sketch is not pulled to its words: they could only recolour it
 _AHEAD = 32  # levels whose modulations are computed at once; bounds their memory
 
 
@@ -229,6 +230,10 @@ def run_each(
         cond = {**cond, **_spread({"image": hint.image, "known": 1 - hint.repaint}, len(indices), stage.device)}
     net = guided(stage, sampling.guidance, cond, null, path=path)
     denoise = targets.denoiser(net, stage.alpha_bar, stage.settings.diffusion, path=path)
+    if null and hint is not None and hint.repaint is None and hint.strength < 1:
+        unguided = guided(stage, 1.0, cond, {}, path=path)
+        settled = targets.denoiser(unguided, stage.alpha_bar, stage.settings.diffusion, path=path)
+        denoise = guidance.above(SETTLED * len(stage.alpha_bar), denoise, settled)
     shape = (network.channels, network.side, network.side)
     x_T = noise.batch(shape, seed=seed, indices=indices, stage=stage.number, step=noise.FIRST).to(stage.device)
     draws = noise.draws(x_T, seed=seed, indices=indices, stage=stage.number)
