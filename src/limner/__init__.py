@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from limner.catalog import Entry, models
     from limner.config import Preset, SystemSettings, load_preset
     from limner.errors import LimnerError
+    from limner.evaluation.measuring import evaluate
     from limner.official.converting import convert
     from limner.official.pulling import pull
     from limner.recipe import Image, Recipe
@@ -37,6 +38,7 @@ __all__ = [
     "SystemSettings",
     "__version__",
     "convert",
+    "evaluate",
     "export",
     "load",
     "load_preset",
@@ -59,6 +61,7 @@ _HOMES = {
     "Request": "systems.base",
     "SystemSettings": "config",
     "convert": "official.converting",
+    "evaluate": "evaluation.measuring",
     "export": "training",
     "load": "systems.drawing",
     "load_preset": "config",

@@ -81,8 +81,8 @@ def test_concepts_are_counted(limner: Limner, monkeypatch: pytest.MonkeyPatch) -
         lists = {"seen": named, "unseen_style": named, "real_unseen_style": named}
         return emoji.EmojiResult(**lists, concepts=9, data="d", reference="r", features=DESCRIBED, drawing=how)
 
-    monkeypatch.setattr("limner.data.emoji.EmojiSource", Folder)
-    monkeypatch.setattr("limner.data.source.open_source", lambda spec: Folder())
+    monkeypatch.setattr("limner.evaluation.measuring.EmojiSource", Folder)
+    monkeypatch.setattr("limner.evaluation.measuring.open_source", lambda spec: Folder())
     monkeypatch.setattr(emoji, "evaluate", evaluate)
     said = limner("eval", "emoji", "emoji:somewhere", "-m", "tiny", "-n", "4")
     assert said.lines[1].startswith("unseen style: top-1 25.0%")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ from limner.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from limner.config import Frozen
-    from limner.evaluation.drawing import Wishes
-    from limner.systems.glide import Glide
 
 app = typer.Typer(help="Measure a model: does it follow its words, how far is it from real pictures.", no_args_is_help=True)
 
@@ -58,11 +56,10 @@ def shapes(
     asked: Asked,
 ) -> None:
     """Scene accuracy: captions of shapes never trained on are drawn, and each picture is read back exactly."""
-    from limner.evaluation import shapes as measure
+    from limner.evaluation.measuring import evaluate
 
-    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
-        found = measure.evaluate(system, wishes, n=n, progress=lambda done, of: tell("shapes", done, of))
+        found = evaluate("shapes", model, n=n, progress=tell, **_options(asked))
     lines = [f"scene accuracy {found.accuracy}"]
     lines += [f"  {count} shape{'s' if count > 1 else ''}: {share}" for count, share in found.by_shapes.items()]
     lines += [f"  wrong first: {name} {count}" for name, count in found.failures.items()]
@@ -82,21 +79,12 @@ def edits(
 
     The model's sibling trained to inpaint (MODEL-inpaint) stands beside the model with known pixels put back in every step.
     """
-    from limner.errors import UnsupportedError
-    from limner.evaluation import edits as measure
-    from limner.systems import choosing
-    from limner.systems.drawing import Pipe, load_pipe
+    from limner.evaluation.measuring import evaluate, painters
 
-    pipes: dict[str, Pipe] = {}
-    for method in choosing.METHODS:
-        try:
-            place = choosing.painter(model, method)
-        except UnsupportedError as error:
-            terminal.say(f"{method}: {error}")
-            continue
-        pipes[method] = load_pipe(place, device=asked.device, dtype=asked.dtype.value, settings=asked.settings or ())
+    for method, reason in painters(model)[1].items():
+        terminal.say(f"{method}: {reason}")
     with terminal.bar() as tell:
-        found = measure.evaluate(pipes, _wishes(asked), n=n, progress=lambda done, of: tell("edits", done, of))
+        found = evaluate("edits", model, n=n, progress=tell, **_options(asked))
     lines = []
     for one in found.methods:
         lines += [f"{one.method} ({one.drawing.model}): right {one.right}"]
@@ -121,19 +109,10 @@ def emoji(
     asked: Asked,
 ) -> None:
     """Concept accuracy: is what was asked for among the five nearest concepts, in styles seen and unseen."""
-    from limner.data.emoji import EmojiSource
-    from limner.data.source import open_source
-    from limner.errors import DataError
-    from limner.evaluation import emoji as measure
-    from limner.evaluation import features
+    from limner.evaluation.measuring import evaluate
 
-    source = open_source(data)
-    if not isinstance(source, EmojiSource):
-        raise DataError(f"{data}: concepts are known of emoji folders only; build one with `limner data build emoji`")
-    net = features.efficientnet()
-    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
-        found = measure.evaluate(system, source, net, wishes, n=n, progress=tell)
+        found = evaluate("emoji", model, data, n=n, progress=tell, **_options(asked))
     rows = (("seen", found.seen), ("unseen style", found.unseen_style), ("real, unseen style", found.real_unseen_style))
     lines = [f"{name}: top-1 {named.top_1}, top-5 {named.top_5}" for name, named in rows]
     _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, asked.out)
@@ -153,34 +132,18 @@ def frechet(
     asked: Asked,
 ) -> None:
     """The Frechet distance of drawings to real pictures, beside that of other real pictures: figures compare with it only."""
-    from limner.data.source import open_source
-    from limner.evaluation import features
-    from limner.evaluation import frechet as measure
+    from limner.evaluation.measuring import evaluate
 
-    source, net = open_source(data), features.efficientnet()
-    system, wishes = _loaded(model, asked), _wishes(asked)
     with terminal.bar() as tell:
-        found = measure.evaluate(system, source, net, wishes, n=n, against=against.value, progress=tell)
+        found = evaluate("frechet", model, data, n=n, against=against.value, progress=tell, **_options(asked))
     text = f"distance {found.distance:.3f} of {found.n} drawings to {found.n_real} real pictures ({found.against})"
     _say(terminal, f"{text}\nfloor {found.floor:.3f} of {found.n_floor} other real pictures", found, asked.out)
 
 
-def _loaded(model: str, asked: Asked) -> Glide:
-    from limner.errors import UnsupportedError
-    from limner.systems.drawing import load_pipe
-    from limner.systems.glide import Glide
-
-    pipe = load_pipe(model, device=asked.device, dtype=asked.dtype.value, settings=asked.settings or ())
-    if not isinstance(pipe.system, Glide):
-        raise UnsupportedError(f"{pipe.name}: reads no words, so captions cannot judge what it draws; use a glide model")
-    return pipe.system
-
-
-def _wishes(asked: Asked) -> Wishes:
-    from limner.config import parse
-    from limner.evaluation.drawing import Wishes
-
-    return parse(Wishes, {name: getattr(asked, name) for name in Wishes.model_fields}, where="eval")
+def _options(asked: Asked) -> dict[str, Any]:
+    """What every measure takes, under the names that `evaluate` gives it."""
+    given = {field.name: getattr(asked, field.name) for field in fields(asked) if field.name != "out"}
+    return given | {"dtype": asked.dtype.value, "settings": asked.settings or ()}
 
 
 def _say(terminal: Terminal, text: str, found: Frozen, out: Path | None) -> None:
