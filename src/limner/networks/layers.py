@@ -31,8 +31,8 @@ def timestep_embedding(t: Tensor, width: int, *, period: float = 10_000.0) -> Te
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, width % 2))
 
 
-class GroupNorm(nn.GroupNorm):
-    """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
+class _Steady:
+    """What both norms share: autocast, which would widen their input and output, is off inside."""
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
@@ -42,20 +42,20 @@ class GroupNorm(nn.GroupNorm):
 
     def plain(self, x: Tensor) -> Tensor:
         """The norm where autocast is off, without the checks of torch's wrapper, which take as long as a small norm."""
+        raise NotImplementedError
+
+
+class GroupNorm(_Steady, nn.GroupNorm):
+    """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
+
+    def plain(self, x: Tensor) -> Tensor:
         return torch.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(_Steady, nn.LayerNorm):
     """Layer norm that keeps the input's dtype; the kernels sum in float32 whatever that is."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
-                return self.plain(x)
-        return self.plain(x)
-
     def plain(self, x: Tensor) -> Tensor:
-        """The norm where autocast is off."""
         return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
 
 

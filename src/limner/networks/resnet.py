@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.config import ResnetSettings
 from limner.errors import ShapeError
-from limner.networks.layers import attend, join_heads, split_heads
+from limner.networks.pooling import AttentionPool
 
 _WIDER = 4  # channels at the end of a block, in its width
 
@@ -48,25 +47,6 @@ class Bottleneck(nn.Module):
         return F.relu(out)
 
 
-class AttentionPool(nn.Module):
-    """One query, the mean of all places, looks at itself and at every place."""
-
-    def __init__(self, places: int, width: int, heads: int, embed: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.positions = nn.Parameter(torch.randn(1 + places, width) * width**-0.5)
-        self.qkv = nn.Linear(width, 3 * width)  # rows ordered [q, k, v][head][ch]
-        self.proj = nn.Linear(width, embed)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shapes: [B C H W] -> [B E]."""
-        places = x.flatten(2).transpose(1, 2)  # [B N C]
-        h = torch.cat([places.mean(1, keepdim=True), places], dim=1)  # [B 1+N C]
-        q, k, v = split_heads(self.qkv(h + self.positions.to(h.dtype)), 3, self.heads)
-        out: Tensor = self.proj(join_heads(attend(q[:, :, :1], k, v)))[:, 0]
-        return out
-
-
 class Resnet(nn.Module):
     """A picture -> one vector in the common space."""
 
@@ -84,7 +64,7 @@ class Resnet(nn.Module):
                 c_in = _WIDER * width
             levels.append(nn.Sequential(*blocks))
         self.levels = nn.Sequential(*levels)
-        self.pool = AttentionPool((s.side // 32) ** 2, c_in, s.heads, embed)
+        self.pool = AttentionPool(c_in, (s.side // 32) ** 2, s.heads, embed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: [B 3 side side] -> [B E].
