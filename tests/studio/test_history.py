@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from limner.serving.store import Picture
 from limner.studio import history
 from limner.studio.desk import Desk
 from limner.studio.history import Search
 from tests.studio.conftest import noted
+
+
+def noted_row(number: int) -> Picture:
+    facts = {"index": 0, "client": "studio", "verb": "draw", "model": "tiny", "negative": "", "seed": 1}
+    name = f"{number:032}"
+    return Picture(id=name, job=name, prompt=f"a fox {number}", width=8, height=8, created=number, path=name, **facts)
 
 
 def prompts(desk: Desk, search: Search, most: int = 10) -> list[str]:
@@ -66,3 +75,26 @@ def test_models_are_those_that_have_drawn(desk: Desk) -> None:
     noted(desk, "a", model="two")
     noted(desk, "b", model="one")
     assert history.models(desk.store) == ["one", "two"]
+
+
+def test_a_search_knows_the_case_and_the_accents_of_every_script(desk: Desk) -> None:
+    noted(desk, "\u00dcber den Wolken")
+    noted(desk, "\u041a\u0440\u0430\u0441\u043d\u0430\u044f \u043b\u0438\u0441\u0430")
+    assert prompts(desk, Search("\u00fcber")) == ["\u00dcber den Wolken"]
+    assert prompts(desk, Search("u\u0308ber")) == ["\u00dcber den Wolken"]  # as some keyboards write it
+    assert len(prompts(desk, Search("\u043a\u0440\u0430\u0441\u043d\u0430\u044f"))) == 1
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\ud800", "a\0b", "x " * 10_000, "%' OR 1=1 --", "\\"])
+def test_whatever_is_searched_for_is_only_not_found(desk: Desk, text: str) -> None:
+    noted(desk, "a red fo")
+    assert prompts(desk, Search(text)) == []
+
+
+def test_a_thousand_pictures_are_searched_at_once(desk: Desk) -> None:
+    rows = [noted_row(number) for number in range(1000)]
+    with desk.store.writing() as session:
+        session.add_all(rows)
+    began = time.process_time()
+    assert len(prompts(desk, Search("FOX 7"), most=31)) == 31
+    assert time.process_time() - began < 1

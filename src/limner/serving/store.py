@@ -11,6 +11,7 @@ import os
 import secrets
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -323,6 +324,11 @@ class Store:
         return True
 
 
+def folded(text: str) -> str:
+    """A text as searches compare it: whatever its case and its way of writing accents."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def new_id() -> str:
     """An id that cannot be guessed and is a file name everywhere."""
     return secrets.token_hex(16)
@@ -370,3 +376,4 @@ def _prepare(connection: Any, _: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    connection.create_function("folded", 1, folded, deterministic=True)  # SQLite's own knows the case of ASCII alone

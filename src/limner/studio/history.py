@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlmodel import col, or_, select
+from sqlmodel import col, func, or_, select
 
-from limner.serving.store import Picture, Store
+from limner.serving.store import Picture, Store, folded
 
 Age = Literal["any time", "today", "this week", "this month"]
 AGES: dict[Age, float | None] = {
@@ -36,8 +36,8 @@ def find(store: Store, search: Search, *, most: int, now: float | None = None) -
     now = time.time() if now is None else now
     asked = select(Picture).where(*_there(now))
     for word in search.text.split()[:20]:
-        like = f"%{_escaped(word)}%"
-        asked = asked.where(or_(col(Picture.prompt).ilike(like, escape="\\"), col(Picture.model).ilike(like, escape="\\")))
+        held = [func.instr(func.folded(column), _folded(word)) > 0 for column in (Picture.prompt, Picture.model)]
+        asked = asked.where(or_(*held))
     if search.model:
         asked = asked.where(Picture.model == search.model)
     if search.favourites:
@@ -95,5 +95,6 @@ def _changed(store: Store, picture: str, change: Any) -> bool:
         return True
 
 
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _folded(word: str) -> str:
+    """A word as the tables compare it; half of a surrogate pair, which no prompt holds, is looked for by its number."""
+    return folded(word.encode("utf-8", "backslashreplace").decode())
