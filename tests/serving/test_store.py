@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import limner.serving.store
 from limner.errors import LimnerError
 from limner.serving.orders import Failure, Order
 from limner.serving.store import KEPT, PREVIEWS, UNDO, Picture, Store, new_id
@@ -213,3 +214,20 @@ def test_prompts_and_seeds_of_any_kind_come_back(store: Store) -> None:
     row = store.job(accepted(store, order))
     assert row is not None
     assert Order.model_validate(row.order) == order
+
+
+def test_a_full_disk_refuses_an_order_in_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(limner.serving.store, "_write", full)
+    with pytest.raises(LimnerError, match=r"does not take the order \(No space left on device\)"):
+        accepted(store, picture=b"x")
+    assert store.counts() == {}
+
+
+def test_tables_that_cannot_be_written_refuse_an_order_in_one_line(store: Store) -> None:
+    with store.engine.connect() as held:
+        held.exec_driver_sql("PRAGMA max_page_count=1")  # as on a full disk; it holds for the connection that comes next
+    with pytest.raises(LimnerError, match=r"does not take the order \(database or disk is full\)"):
+        accepted(store, Order(model="tiny", prompt="long" * 100_000))

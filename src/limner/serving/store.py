@@ -126,13 +126,17 @@ class Store:
             yield session
 
     def add(self, job: str, order: Order, *, client: str, picture: bytes | None, mask: bytes | None) -> Job:
-        """Accept an order: once this returns it is on the disk."""
+        """Accept an order: once this returns it is on the disk. Raises: LimnerError when the disk takes nothing more."""
         row = Job(id=job, line=0, client=client, order=order.model_dump(mode="json"), created=time.time())
-        row.picture, row.mask = self._kept(picture), self._kept(mask)
-        with self.writing() as session:
-            row.line = (session.exec(select(func.max(Job.line))).one() or 0) + 1
-            session.add(row)
-            _tell(session, job, "queued", {})
+        try:
+            row.picture, row.mask = self._kept(picture), self._kept(mask)
+            with self.writing() as session:
+                row.line = (session.exec(select(func.max(Job.line))).one() or 0) + 1
+                session.add(row)
+                _tell(session, job, "queued", {})
+        except (OSError, sqlalchemy.exc.OperationalError) as error:
+            why = error.strerror if isinstance(error, OSError) else error.orig
+            raise LimnerError(f"queue: the server's disk does not take the order ({why}); make room and try again") from None
         return row
 
     def job(self, job: str) -> Job | None:
