@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import gradio as gr
 import pytest
 
 from limner.errors import CheckpointError
+from limner.serving.queue import Queue
+from limner.serving.shelf import Shelf
+from limner.serving.store import Store
+from limner.studio import controls, draw
 from limner.studio.desk import Desk
+from tests.studio.conftest import asked
 
 
 def test_a_model_is_described_without_its_weights(desk: Desk) -> None:
@@ -29,3 +38,18 @@ def test_models_that_were_trained_to_repaint_come_first_for_edits(desk: Desk) ->
     inpaint = [desk.offer(name).first.network.inpaint for name in desk.names("edit")]
     assert {*inpaint} == {True, False}
     assert inpaint == sorted(inpaint, reverse=True)
+
+
+def test_a_model_whose_folder_went_is_one_line(tmp_path: Path, tiny: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "models" / "tiny")
+    store, shelf = Store(tmp_path / "data"), Shelf(models=[folder], device="cpu")
+    desk = Desk(Queue(store, shelf), store, shelf)
+    shutil.rmtree(folder)
+    with pytest.raises(CheckpointError, match="tiny cannot be read any more"):
+        desk.offer("tiny")
+    assert "cannot be read any more" in controls.counted(desk, "tiny", "a fox")
+    with pytest.raises(gr.Error, match="cannot be read any more"):
+        controls.suited(desk, "tiny", sized=True)
+    with pytest.raises(CheckpointError, match="tiny"):
+        draw.submit(desk, asked(), [])
+    store.close()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from limner import catalog
 from limner.config import SamplingSettings, StageSettings
+from limner.errors import CheckpointError
 from limner.serving.orders import Verb
 from limner.serving.queue import Queue
 from limner.serving.shelf import Facts, Shelf
@@ -65,8 +66,17 @@ class Desk:
         return sorted(having, key=lambda name: not self.offer(name).first.network.inpaint) if verb == "edit" else having
 
     def offer(self, name: str) -> Offer:
-        """A model as the page shows it. Raises: CheckpointError for a name that is not served."""
-        return Offer(self.shelf.facts(name), catalog.settings_of(self.shelf.folder(name)).stages[0])
+        """A model as the page shows it.
+
+        Raises: CheckpointError for a name that is not served, or a folder that went while the studio is open.
+        """
+        facts, folder = self.shelf.facts(name), self.shelf.folder(name)
+        try:
+            return Offer(facts, catalog.settings_of(folder).stages[0])
+        except (OSError, ValueError):
+            raise CheckpointError(
+                f"model: {name} cannot be read any more from {folder}; put it back, or start the studio again"
+            ) from None
 
     def count(self, name: str, prompt: str) -> words.Count | None:
         """How much of a prompt a model sees; None when it reads no words.

@@ -19,7 +19,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from limner.studio import canvas, compare, controls, draw, edit, files, gallery, history, sketch
-from limner.studio.asking import OWN
+from limner.studio.asking import OWN, toasts
 from limner.studio.desk import PATH, Desk
 from limner.studio.draw import Draw
 from limner.studio.edit import Edit
@@ -112,7 +112,8 @@ def sent(desk: Desk, act: str, picture: str | None) -> tuple[Any, ...]:
     if path is None or row is None:
         gr.Warning("The picture is not there any more.")
         return tuple([gr.skip()] * 7)
-    shown = canvas.shown(path)
+    with toasts():
+        shown = canvas.shown(path)
     if act == "edit":
         return (gr.Tabs(selected="edit"), gr.skip(), shown, picture, row.prompt, gr.skip(), gr.skip())
     return (gr.Tabs(selected="sketch"), gr.skip(), gr.skip(), gr.skip(), gr.skip(), shown, row.prompt)
@@ -144,7 +145,8 @@ def all_of(desk: Desk, picture: str | None) -> tuple[Any, ...]:
     if row is None or made is None or row.model not in desk.names("draw"):
         gr.Warning("The picture or its model is not there any more.")
         return tuple([gr.skip()] * 12)
-    offer = desk.offer(row.model)
+    with toasts():
+        offer = desk.offer(row.model)
     first = made.stages[0] if made.stages else None
     steps, guidance, sampler = offer.steps, offer.own.guidance, OWN
     if first is not None:
