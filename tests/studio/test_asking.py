@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 import pytest
 
@@ -40,3 +42,17 @@ def test_a_refusal_becomes_a_toast_that_shows_its_text_as_it_is() -> None:
 def test_what_nobody_can_cause_is_no_toast() -> None:
     with pytest.raises(ZeroDivisionError), asking.toasts():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"n": None}, "pictures: the field is empty"),
+        ({"steps": None}, "steps: the field is empty"),
+        ({"guidance": None}, "guidance: the field is empty"),
+        ({"steps": 2.5}, "steps: 2.5 is no whole number"),
+    ],
+)
+def test_a_field_that_was_emptied_is_named(desk: Desk, fields: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        asking.order(asked(**fields), desk.offer("tiny"), 7)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from limner.config import parse
-from limner.errors import LimnerError
+from limner.errors import InputError, LimnerError
 from limner.serving.orders import Order
 from limner.studio.desk import Offer
 
@@ -48,17 +48,17 @@ def seed_of(asked: Asked) -> int:
 def order(asked: Asked, offer: Offer, seed: int, **more: Any) -> Order:
     """An order as the fields say; what stands at the model's own value is left to the model.
 
-    Raises: ConfigError naming the setting that does not fit.
+    Raises: ConfigError naming the setting that does not fit; InputError for a field that was left empty.
     """
-    own = offer.own
+    own, steps, guidance = offer.own, _whole("steps", asked.steps), _number("guidance", asked.guidance)
     tree: dict[str, Any] = {
         "model": asked.model,
         "prompt": asked.prompt.strip(),
         "negative": asked.negative.strip(),
-        "n": int(asked.n),
+        "n": _whole("pictures", asked.n),
         "seed": seed,
-        "steps": None if int(asked.steps) == offer.steps else str(int(asked.steps)),
-        "guidance": None if abs(asked.guidance - own.guidance) < 1e-6 else asked.guidance,
+        "steps": None if steps == offer.steps else str(steps),
+        "guidance": None if abs(guidance - own.guidance) < 1e-6 else guidance,
         "sampler": None if asked.sampler in (OWN, own.sampler) else asked.sampler,
         "previews": PREVIEWS,
         "keep": 0,  # the history is the person's own; nothing of it is swept
@@ -66,6 +66,19 @@ def order(asked: Asked, offer: Offer, seed: int, **more: Any) -> Order:
     if asked.size is not None and int(asked.size) != offer.facts.side:
         tree["width"] = tree["height"] = int(asked.size)
     return parse(Order, tree | more, where="studio")
+
+
+def _number(field: str, value: float | None) -> float:
+    if value is None:
+        raise InputError(f"{field}: the field is empty; write a number")
+    return value
+
+
+def _whole(field: str, value: float | None) -> int:
+    number = _number(field, value)
+    if number != int(number):
+        raise InputError(f"{field}: {number:g} is no whole number; write one")
+    return int(number)
 
 
 @contextlib.contextmanager
