@@ -65,3 +65,9 @@ def test_a_grid_without_pictures_is_refused() -> None:
 def test_the_table_holds_no_formula() -> None:
     rows = list(csv.reader(io.StringIO(grids.table(["prompt", "seed"], [["=1+1", -3], ["a, b", 4]]))))
     assert rows == [["prompt", "seed"], ["'=1+1", "-3"], ["a, b", "4"]]
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\N{FULLWIDTH EQUALS SIGN}"])
+def test_whatever_a_spreadsheet_takes_for_a_formula_is_quoted(sign: str) -> None:
+    rows = list(csv.reader(io.StringIO(grids.table(["prompt"], [[f"{sign}1+1"]]), newline="")))
+    assert rows[1] == [f"'{sign}1+1"]

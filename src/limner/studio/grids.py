@@ -28,6 +28,7 @@ AXES = {  # what a person reads -> the field of an `Asked`
 NUMBERS = {"guidance": float, "steps": int, "seed": int}
 MOST_CELLS = 64
 GAP = 12  # pixels
+FORMULAS = tuple("=+-@＝＋－＠\t\r\n")  # what a spreadsheet may take for the beginning of one
 
 
 class Plan(NamedTuple):
@@ -106,12 +107,12 @@ def sheet(columns: Sequence[str], rows: Sequence[str], pictures: Mapping[tuple[i
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """Rows as CSV. A text that a spreadsheet would take for a formula gets a quote in front."""
+    """Rows as CSV. A text that a spreadsheet would take for a formula gets a quote in front (OWASP, CSV injection)."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(header)
     for line in lines:
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell for cell in line])
+        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell for cell in line])
     return file.getvalue()
 
 
