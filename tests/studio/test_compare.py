@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import threading
 from typing import Any
 
 import PIL.Image
@@ -76,3 +77,18 @@ def test_a_grid_comes_back_from_what_a_browser_kept() -> None:
 @pytest.mark.parametrize("kept", [None, [], {}, {"columns": ["a"], "rows": [""], "jobs": [["j", "k"]]}, {"jobs": 3}])
 def test_what_is_no_grid_shows_the_empty_stage(desk: Desk, kept: Any) -> None:
     assert scenes(desk, compare.grid_of(kept))[-1][0] == compare.EMPTY
+
+
+def test_others_are_served_while_a_grid_is_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def exported(*_: Any) -> str:
+        threads.append(threading.current_thread())
+        return ""
+
+    monkeypatch.setattr(compare, "exported", exported)
+    grid = ordered(desk, "seed", "0", "nothing", "")
+    desk.queue.start()
+    scenes(desk, grid)
+    assert threads
+    assert threading.main_thread() not in threads

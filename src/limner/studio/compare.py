@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ async def scenes(desk: Desk, grid: Grid | None, session: str) -> AsyncIterator[t
     async for views in followed(desk.queue, grid.all, wanted, pace=PACE):
         by_job = {view.id: view for view in views}
         busy = any(not view.ended for view in views)
-        links = "" if busy else exported(desk, grid, by_job)
+        links = "" if busy else await asyncio.to_thread(exported, desk, grid, by_job)  # seconds, for large pictures
         yield shown(grid, by_job, links), said(grid, views), gr.Button(interactive=busy)
 
 
