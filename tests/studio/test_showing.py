@@ -96,3 +96,9 @@ def test_time_left_is_said_in_seconds_and_then_in_minutes() -> None:
         "about 89 s left",
         "about 3 min left",
     ]
+
+
+def test_words_that_run_from_right_to_left_turn_nothing_else_round() -> None:
+    html = showing.stage((RUNNING, replace(VIEW, prompt="\u202e\u05e9\u05d5\u05e2\u05dc")), empty="")
+    assert "<bdi>\u202e\u05e9\u05d5\u05e2\u05dc</bdi>" in html
+    assert '<h2 dir="auto">' in html

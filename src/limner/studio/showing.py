@@ -103,7 +103,7 @@ def _line(views: Sequence[View]) -> str:
     if not views:
         return ""
     rows = "".join(
-        f"<li><span>{escape(view.prompt) or 'no words'}</span> <small>{place(view.position)}"
+        f"<li><bdi>{escape(view.prompt) or 'no words'}</bdi> <small>{place(view.position)}"
         f"{' · ' + left(view.eta_s) if view.eta_s is not None else ''}</small> "
         f'<button type="button" data-act="cancel" data-id="{view.id}" data-key="x{view.id}" '
         f'aria-label="Cancel {escape(view.prompt, quote=True)}">Cancel</button></li>'
@@ -115,7 +115,7 @@ def _line(views: Sequence[View]) -> str:
 def _head(view: View) -> str:
     facts = [view.model, "" if view.seed is None else f"seed {view.seed}", "cancelled" if view.state == "cancelled" else ""]
     line = " · ".join(escape(fact) for fact in facts if fact)
-    return f'<div class="lm-head"><h2>{escape(view.prompt) or "no words"}</h2><p>{line}</p></div>'
+    return f'<div class="lm-head"><h2 dir="auto">{escape(view.prompt) or "no words"}</h2><p>{line}</p></div>'
 
 
 def _progress(view: View) -> str:
