@@ -166,7 +166,8 @@ def wire_fields(desk: Desk, tab: Controls) -> None:
     tab.model.input(lambda name: suited(desk, name, sized=tab.size is not None), tab.model, outputs, **fast)
     on_load(fn=new_seed, outputs=tab.seed, **fast)
     tab.dice.click(lambda: (new_seed(), True), None, [tab.seed, tab.lock], **fast)
-    tab.seed.input(lambda seed: seed is not None, tab.seed, tab.lock, **fast)
+    # In the browser, so that who types a seed and presses Draw at once is not given another.
+    tab.seed.input(None, tab.seed, tab.lock, js="(seed) => seed !== null", **fast)
 
 
 Orders: TypeAlias = Callable[[Asked, list[Any], Any], tuple[Any, int]]
