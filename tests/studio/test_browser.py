@@ -6,6 +6,7 @@ screenshots.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -97,22 +98,27 @@ class Page:
             self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A studio of the tiny cascade and of the bundled models."""
-    folder = tmp_path_factory.mktemp("studio")
-    model = cascade.save(folder / "tiny")
-    command = [sys.executable, "-m", "limner", "studio", "--no-browser", "--port", "0"]
+@contextlib.contextmanager
+def studio(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A studio of the tiny cascade and of the bundled models: its address and its process."""
+    model = folder / "tiny" if (folder / "tiny").exists() else cascade.save(folder / "tiny")
+    command = [sys.executable, "-m", "limner", "studio", "--no-browser", "--port", str(port)]
     command += ["--data", str(folder / "data"), "--models", str(model), "--device", "cpu"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline().strip()
         try:
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/studio/", said), said
-            yield said
+            yield said, process
         finally:
             process.terminate()
             process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with studio(tmp_path_factory.mktemp("studio")) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +147,7 @@ def _opened(page: Page) -> Iterator[None]:
     page.open()
     yield
     # Whatever was still being drawn is no part of the next test.
-    page.script("localStorage.clear()")
+    page.script("localStorage.clear(); sessionStorage.clear()")
 
 
 def choose(page: Page, tab: str, model: str) -> None:
@@ -216,6 +222,58 @@ def test_a_job_goes_on_when_the_page_is_loaded_again(page: Page) -> None:
     page.open()
     page.until(lambda: "a patient fox" in page.see("#lm-draw-stage h2").text, "the same job")
     page.says("draw", "Done: 4 pictures")
+
+
+def test_two_windows_show_and_cancel_what_each_of_them_ordered(page: Page) -> None:
+    first = page.driver.current_window_handle
+    draw(page, "a fox of the first", model="glide-emoji", n=8)
+    page.see("#lm-draw-stage .lm-progress")
+    page.driver.switch_to.new_window("tab")
+    second = page.driver.current_window_handle
+    page.open()
+    page.see("#lm-draw-stage .lm-empty")
+    draw(page, "a fox of the second")
+    page.until(lambda: "of the second" in page.see("#lm-draw-stage h2").text, "the second's own job")
+    page.until(lambda: page.see("#lm-draw-cancel").is_enabled(), "cancel")
+    page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    page.says("draw", "Cancelled")
+    page.driver.switch_to.window(first)
+    page.open()
+    page.until(lambda: "of the first" in page.see("#lm-draw-stage h2").text, "the first's own job")
+    assert "Cancelled" not in page.see("#lm-draw-status").text
+    page.until(lambda: page.see("#lm-draw-cancel").is_enabled(), "cancel")
+    page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    page.says("draw", "Cancelled")
+    page.driver.switch_to.window(second)
+    page.driver.close()
+    page.driver.switch_to.window(first)
+
+
+def test_another_model_in_mid_job_is_for_the_next_one(page: Page) -> None:
+    draw(page, "an old fox", model="glide-emoji")
+    page.see("#lm-draw-stage .lm-progress")
+    choose(page, "draw", "tiny")
+    for name in ("History", "Draw"):
+        page.tab(name)
+    page.write("#lm-draw-prompt textarea", "a new fox")
+    page.click("#lm-draw-go")
+    page.until(lambda: "a new fox" in page.see("#lm-draw-stage h2").text, "the next job")
+    page.says("draw", "Done: 1 picture")
+    assert "tiny" in page.see("#lm-draw-stage .lm-head p").text
+
+
+def test_a_server_that_was_killed_and_started_again_ends_the_job(page: Page, tmp_path: Path) -> None:
+    with studio(tmp_path) as (address, process):
+        page.driver.get(address)
+        page.see("#lm-draw-go")
+        draw(page, "a patient fox", model="glide-emoji", n=2)
+        page.see("#lm-draw-stage .lm-progress")
+        process.kill()
+        page.until(lambda: "was lost" in page.see(".toast-body").text, "that the server went")
+    with studio(tmp_path, int(address.split(":")[2].split("/")[0])):
+        page.says("draw", "Done: 2 pictures")
+        assert page.see("#lm-draw-stage h2").text == "a patient fox"
+        page.driver.get(page.url)
 
 
 def test_a_painted_mask_is_repainted_and_found_in_the_history(page: Page) -> None:

@@ -1,6 +1,7 @@
 """The fields that draw, edit and sketch share, and what they do: count tokens, follow the model, order, follow the job.
 
-Each tab keeps the ids of its jobs in the browser, so that a page that is reloaded shows them again.
+Each tab keeps the ids of its jobs in the browser, so that a page that is reloaded shows them again. Pages that are open side
+by side show what each of them ordered (`assets/studio.js`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Controls:
     guidance: gr.Slider
     sampler: gr.Dropdown
     size: gr.Radio | None
-    jobs: gr.BrowserState
+    jobs: gr.JSON
 
     @property
     def fields(self) -> list[Any]:
@@ -114,7 +115,7 @@ def fields(
             0, 20, value=offer.own.guidance if offer else 3, step=0.1, label="Guidance", info="how hard the words pull"
         )
         sampler = gr.Dropdown([OWN, *SAMPLERS], value=OWN, label="Sampler")
-    jobs = gr.BrowserState([], storage_key=f"limner-{tab}", secret="limner-studio")
+    jobs = gr.JSON([], visible=False)
     again = (negative, steps, guidance, sampler, size, jobs)
     return Controls(tab, empty, prompt, counter, start, cancel, model, about, n, seed, dice, lock, *again)
 
@@ -215,17 +216,19 @@ def connect(desk: Desk, tab: Controls, easel: Easel, way: Way, more: Sequence[An
         **quiet,
     }
     ordering = tab.go.click(ordered, [*tab.fields, *more, tab.jobs], [tab.jobs, tab.seed], concurrency_limit=None, **quiet)
+    there: dict[str, Any] = {"fn": None, "queue": False, **quiet}
+    ordering.success(inputs=tab.jobs, js=f"(kept) => limner.keep('{tab.tab}', kept)", **there)
     ordering.success(**following)
-    on_load(**following)
+    on_load(outputs=tab.jobs, js=f"async () => [await limner.kept('{tab.tab}')]", **there).then(**following)
     tab.cancel.click(way.stop, tab.jobs, None, queue=False, **quiet)
 
 
-def on_load(**event: Any) -> None:
+def on_load(**event: Any) -> Any:
     """Connect an event to the loading of the page that is being laid out."""
     page = gr.context.Context.root_block
     if page is None:
         raise RuntimeError("a tab is laid out inside gr.Blocks")
-    page.load(**event)
+    return page.load(**event)
 
 
 def counted(desk: Desk, model: str | None, prompt: str) -> str:

@@ -3,8 +3,27 @@
   const seen = (element) => element && element.offsetParent !== null;
   const first = (selector) => [...document.querySelectorAll(selector)].find((b) => seen(b) && !b.disabled);
 
+  // What a page ordered outlives its reload, and is no other page's that is open beside it. A page that is opened while no
+  // other is takes up what was ordered last.
+  const pages = new BroadcastChannel("limner");
+  let alone = true;
+  pages.onmessage = ({ data }) => (data === "who is open?" ? pages.postMessage("I") : (alone = false));
+  pages.postMessage("who is open?");
+  const answered = new Promise((done) => setTimeout(done, 300));
+  window.limner = {
+    async kept(tab) {
+      const own = sessionStorage.getItem(`limner-jobs-${tab}`);
+      if (own === null) await answered;
+      return JSON.parse(own ?? (alone ? localStorage.getItem(`limner-jobs-${tab}`) : null) ?? "[]");
+    },
+    keep(tab, jobs) {
+      for (const place of [sessionStorage, localStorage]) place.setItem(`limner-jobs-${tab}`, JSON.stringify(jobs));
+    },
+  };
+
   document.addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+    if (event.isComposing) return; // the keys belong to whoever composes a character
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && !event.repeat) {
       const button = first(".lm-go");
       if (button) {
         event.preventDefault();
