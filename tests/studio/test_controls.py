@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from limner.studio import controls, draw
+from limner.studio import controls, draw, history
 from limner.studio.desk import Desk
 from tests.studio.conftest import asked
 
@@ -87,3 +87,12 @@ def test_whoever_follows_later_takes_over() -> None:
     other = controls.turn("session", "edit")
     second = controls.turn("session", "draw")
     assert (first(), other(), second()) == (False, True, True)
+
+
+def test_a_picture_that_was_deleted_is_not_shown_again(desk: Desk) -> None:
+    jobs, _ = draw.submit(desk, asked(n=2), [])
+    desk.queue.start()
+    assert scenes(desk, jobs)[-1][1] == "Done: 2 pictures"
+    history.delete(desk.store, desk.store.drawn(jobs[0])[0].id)
+    stage, said, _ = scenes(desk, jobs)[-1]
+    assert (said, stage.count("<figure")) == ("Done: 1 picture", 1)

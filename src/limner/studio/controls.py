@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import gradio as gr
@@ -19,7 +19,7 @@ from limner.serving.orders import ENDS, Verb
 from limner.studio import showing, words
 from limner.studio.asking import MOST, OWN, Asked, new_seed, plain, toasts
 from limner.studio.desk import Desk, Offer
-from limner.studio.following import followed
+from limner.studio.following import View, followed
 
 SAMPLERS: tuple[SamplerName, ...] = SamplerName.__args__  # type: ignore[attr-defined]
 REMEMBERED = 20  # jobs that a page keeps in mind
@@ -279,11 +279,20 @@ def turn(session: str, tab: str) -> Callable[[], bool]:
     return lambda: _newest.get(place) == me
 
 
+def left_of(desk: Desk, view: View) -> View:
+    """A job that has ended without the pictures that were deleted since."""
+    if not view.ended:
+        return view
+    there = {index: picture for index, picture in view.pictures.items() if desk.store.picture(picture.id) is not None}
+    return replace(view, pictures=there)
+
+
 async def scenes(desk: Desk, tab: Controls, jobs: Sequence[str], session: str) -> AsyncIterator[tuple[Any, ...]]:
     """Stage, status line and cancel button, again whenever something has happened to one of the jobs."""
     told: set[str] = set()
     first = True
-    async for views in followed(desk.queue, jobs, turn(session, tab.tab)):
+    async for known in followed(desk.queue, jobs, turn(session, tab.tab)):
+        views = [left_of(desk, view) for view in known]
         busy = any(not view.ended for view in views)
         yield showing.stage(views, empty=tab.empty), plain(showing.said(views)), gr.Button(interactive=busy)
         failed = {view.id: view.message for view in views if view.state == "failed" and view.id not in told}
