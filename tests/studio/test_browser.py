@@ -25,6 +25,7 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from tests import tiny as cascade  # noqa: E402
+from tests.studio.conftest import png  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AXE, SHOTS = os.environ.get("AXE"), os.environ.get("SHOTS")
@@ -260,6 +261,26 @@ def test_another_model_in_mid_job_is_for_the_next_one(page: Page) -> None:
     page.until(lambda: "a new fox" in page.see("#lm-draw-stage h2").text, "the next job")
     page.says("draw", "Done: 1 picture")
     assert "tiny" in page.see("#lm-draw-stage .lm-head p").text
+
+
+def test_an_upload_that_is_no_picture_is_refused_in_one_line(page: Page, tmp_path: Path) -> None:
+    page.tab("Edit")
+    whole = png(size=(300, 200))
+    wrong = {
+        "cut.png": (whole[: len(whole) // 2], "cut.png: broken, or no picture"),
+        "text.png": (b"no picture", "text.png: broken, or no picture"),
+        "nothing.png": (b"", "nothing.png: broken, or no picture"),
+        "<i>large's 🦊.png": (whole + bytes(21 * 2**20), "<i>large's 🦊.png: has 22 MB; at most 20 are taken"),
+    }
+    field = page.until(lambda: page.driver.find_element(By.CSS_SELECTOR, "#lm-edit-canvas input[type=file]"), "the upload")
+    for name, (data, line) in wrong.items():
+        (tmp_path / name).write_bytes(data)
+        field.send_keys(str(tmp_path / name))
+        page.until(lambda line=line: line in page.see(".lm-canvas .lm-refused").text, line)
+    (tmp_path / "good.png").write_bytes(whole)
+    field.send_keys(str(tmp_path / "good.png"))
+    page.until(lambda: not page.all("#lm-edit-canvas .empty"), "the picture on the canvas")
+    assert not page.all(".lm-refused")
 
 
 def test_a_server_that_was_killed_and_started_again_ends_the_job(page: Page, tmp_path: Path) -> None:

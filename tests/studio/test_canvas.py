@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from gradio.components.image_editor import EditorData
 from gradio.data_classes import FileData
 
+from limner import images
 from limner.errors import InputError
 from limner.studio import canvas
 from limner.studio.desk import Desk
@@ -83,3 +85,10 @@ def test_a_good_picture_is_decoded(tmp_path: Path) -> None:
     assert value is not None
     assert canvas.painted(value).picture.size == (8, 8)
     assert editor.preprocess(None) is None
+
+
+def test_the_page_refuses_files_at_the_servers_own_limits() -> None:
+    script = (resources.files("limner.studio") / "assets" / "studio.js").read_text(encoding="utf-8")
+    mega = 2**20
+    assert f"MOST_BYTES = {canvas.UPLOADS // mega} * 2 ** 20" in script
+    assert f"MOST_PIXELS = {images.LARGEST // mega} * 2 ** 20" in script

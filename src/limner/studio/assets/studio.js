@@ -67,6 +67,49 @@
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => (copy.textContent = "Copied"));
   });
 
+  // A file that the canvas cannot show is refused before it gets there: the canvas itself would say nothing.
+  const MOST_BYTES = 20 * 2 ** 20; // UPLOADS of canvas.py
+  const MOST_PIXELS = 64 * 2 ** 20; // LARGEST of images.py
+  async function fault(file) {
+    if (file.size > MOST_BYTES) return `has ${Math.ceil(file.size / 2 ** 20)} MB; at most ${MOST_BYTES / 2 ** 20} are taken`;
+    const picture = new Image();
+    try {
+      picture.src = URL.createObjectURL(file);
+      await new Promise((done, failed) => Object.assign(picture, { onload: done, onerror: failed }));
+      const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+      if (width * height > MOST_PIXELS) return `${width} x ${height} is more than ${MOST_PIXELS / 2 ** 20} Mpixel; make it smaller`;
+      (await createImageBitmap(file)).close();
+      return "";
+    } catch {
+      return "broken, or no picture that this browser can paint on; save it as a PNG or JPEG";
+    } finally {
+      URL.revokeObjectURL(picture.src);
+    }
+  }
+  async function looked(event) {
+    const { target, type } = event;
+    const board = target.closest?.(".lm-canvas");
+    const file = (type === "drop" ? event.dataTransfer : target).files?.[0];
+    if (!board || !file || !event.isTrusted) return; // what is sent on below is not trusted
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    const why = await fault(file);
+    board.querySelector(".lm-refused")?.remove();
+    if (why) {
+      const name = file.name.length > 60 ? `${file.name.slice(0, 57)}...` : file.name;
+      const line = Object.assign(document.createElement("p"), { className: "lm-fault lm-refused", textContent: `${name}: ${why}` });
+      line.setAttribute("role", "alert");
+      board.append(line);
+      if (type === "change") target.value = "";
+      return;
+    }
+    const moved = new DataTransfer();
+    moved.items.add(file);
+    const more = { bubbles: true, cancelable: true };
+    target.dispatchEvent(type === "drop" ? new DragEvent(type, { ...more, dataTransfer: moved }) : new Event(type, more));
+  }
+  for (const type of ["change", "drop"]) window.addEventListener(type, looked, true);
+
   // What Python writes replaces the buttons inside it; the focus goes back to the one of the same key.
   let key = null;
   document.addEventListener("focusin", (event) => (key = event.target.closest?.("[data-key]")?.dataset.key ?? null));
