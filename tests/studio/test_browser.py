@@ -217,6 +217,18 @@ def test_a_setting_that_the_model_refuses_is_said_in_one_line(page: Page) -> Non
     page.until(lambda: "take fewer steps" in page.see(".toast-body").text, "a toast")
 
 
+def test_a_slider_that_was_emptied_draws_all_the_same(page: Page) -> None:
+    page.write("#lm-draw-prompt textarea", "a fox")
+    choose(page, "draw", "tiny")
+    page.click(".lm-fields .label-wrap")
+    field = page.see("#lm-draw-steps input[type=number]")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.DELETE)
+    field.send_keys(Keys.CONTROL, Keys.ENTER)
+    page.says("draw", "Done: 1 picture")
+    assert field.get_attribute("value")
+
+
 def test_a_job_goes_on_when_the_page_is_loaded_again(page: Page) -> None:
     draw(page, "a patient fox", model="glide-emoji", n=4)
     page.see("#lm-draw-stage .lm-progress")

@@ -30,6 +30,10 @@
         // The field that is being typed into hands its text over when it loses the focus.
         const field = document.activeElement;
         if (field instanceof HTMLInputElement) field.dispatchEvent(new Event("change", { bubbles: true }));
+        if (field?.type === "number") {
+          field.blur(); // an emptied slider takes a number when it is left
+          field.focus();
+        }
         setTimeout(() => button.click(), 50);
       }
     } else if (event.key === "Escape" && !document.querySelector("dialog[open], [role=listbox]")) {
