@@ -70,6 +70,10 @@ def test_levels_given_as_sigmas_have_that_ratio_of_noise_to_signal() -> None:
     assert sigmas[-1].item() == pytest.approx(50)
 
 
+def test_a_single_sigma_is_the_highest_for_a_sample_begins_there() -> None:
+    assert schedules.karras_sigmas(1, 0.01, 50.0).tolist() == pytest.approx([50.0])
+
+
 @given(st.integers(2, 2000), st.data())
 def test_an_even_path_falls_from_the_last_level_to_clean(levels: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(2, levels))

@@ -17,6 +17,30 @@ def test_the_embedding_holds_cosines_then_sines_of_falling_frequencies() -> None
     torch.testing.assert_close(out, torch.tensor(expected))
 
 
+@pytest.mark.parametrize(
+    ("width", "last_bits"),
+    [
+        (32, {}),
+        (64, {11: 1}),
+        (96, {10: 1}),
+        (192, {20: 1, 33: 1}),
+        (320, {2: 1, 55: 1}),
+        (512, {26: 1, 39: 1, 53: -1, 88: 1, 238: 1}),
+    ],
+)
+def test_frequencies_round_as_those_of_the_official_outputs_do(width: int, last_bits: dict[int, int]) -> None:
+    """Those of width 192 are seen in the official case nn_losses_embedding; all are what MKL 2024.2 gives on AVX-512."""
+    half = width // 2
+    exact = (-math.log(10_000) * torch.arange(half, dtype=torch.float32) / half).double().exp().float()
+    made = timestep_embedding(torch.tensor([1.0]), width)[0]
+    expected = exact.view(torch.int32)
+    for at, bits in last_bits.items():
+        expected[at] += bits
+    angles = expected.view(torch.float32)
+    assert torch.equal(made, torch.cat([angles.cos(), angles.sin()]))
+    assert torch.equal(timestep_embedding(torch.tensor([999]), width)[0, :half], (999.0 * angles).cos())
+
+
 def test_an_odd_width_ends_in_zero() -> None:
     out = timestep_embedding(torch.tensor([1, 2]), 5)
     assert out.shape == (2, 5)

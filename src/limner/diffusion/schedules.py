@@ -68,13 +68,13 @@ def from_sigmas(sigmas: Tensor) -> Tensor:
 
 
 def karras_sigmas(levels: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
-    """Noise-to-signal ratios from `low` to `high`, evenly spaced in their rho-th root (EDM eq. 5).
+    """Noise-to-signal ratios from `low` to `high`, evenly spaced in their rho-th root; a single one is `high` (EDM eq. 5).
 
     Shapes: -> [levels] float64, rising.
     """
     ends = low ** (1 / rho), high ** (1 / rho)
-    sigmas: Tensor = (ends[0] + torch.linspace(0, 1, levels, dtype=torch.float64) * (ends[1] - ends[0])) ** rho
-    return sigmas
+    falling: Tensor = (ends[1] + torch.linspace(0, 1, levels, dtype=torch.float64) * (ends[0] - ends[1])) ** rho
+    return falling.flip(0)
 
 
 def shifted(alpha_bar: Tensor, shift: float) -> Tensor:

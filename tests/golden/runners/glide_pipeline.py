@@ -34,11 +34,14 @@ def _base(case: Case, given: Words) -> dict[str, Tensor]:
     """Officially 2B samples are carried along, of which the second half never matters; limner's guidance has no such half."""
     config = case.config
     net = network(case, config["base"], case.weights("base"), given["base_noise"].shape[-1])
-    known = {"image": given["source_small"], "known": given["mask_small"]} if config["inpaint"] else {}
-    cond, null = _words(net, given, ""), _words(net, given, "uncond_")
-    guided = guidance.cfg(net, config["guidance_scale"], cond | known, null)
     batch, channels = config["batch"], net.settings.channels
-    pairs = {name: torch.cat([cond[name], null[name]]) for name in cond} | {k: torch.cat([v, v]) for k, v in known.items()}
+    known: Words = {}
+    if config["inpaint"]:
+        known = {"image": _rows(given["source_small"], batch), "known": _rows(given["mask_small"], batch)}
+    cond, null = _words(net, given, "", batch), _words(net, given, "uncond_", batch)
+    guided = guidance.cfg(net, config["guidance_scale"], cond | known, null)
+    twice = {name: torch.cat([value, value]) for name, value in known.items()}
+    pairs = {name: torch.cat([cond[name], null[name]]) for name in cond} | twice
 
     def official(x: Tensor, t: Tensor) -> Tensor:
         half = x[:batch]
@@ -49,7 +52,7 @@ def _base(case: Case, given: Words) -> dict[str, Tensor]:
     x_T, draws = given["base_noise"], given["base_loop_noise"]
     settings, alpha_bar, path = _process(config["base_diffusion"])
     full = samplers.last(
-        samplers.ddpm(_denoiser(official, config["base_diffusion"], known), alpha_bar, x_T, path, draws.__getitem__)
+        samplers.ddpm(_denoiser(official, config["base_diffusion"], twice), alpha_bar, x_T, path, draws.__getitem__)
     )
     ours = _denoiser(guided, config["base_diffusion"], known)
     first = samplers.last(samplers.ddpm(ours, alpha_bar, x_T[:batch], path, lambda k: draws[k][:batch]))
@@ -61,11 +64,12 @@ def _base(case: Case, given: Words) -> dict[str, Tensor]:
 def _upsampled(case: Case, given: Words, low_res: Tensor) -> Tensor:
     config = case.config
     net = network(case, config["up"], case.weights("up"), given["up_noise"].shape[-1])
-    known: Words = {}
+    batch, known = config["batch"], {}
     if config["inpaint"]:
-        side = given["source_large"].shape[-2:]
-        known = {"image": given["source_large"], "known": F.interpolate(given["mask_small"], side, mode="nearest")}
-    cond = net.project(_words(net, given, "")) | {"low_res": low_res} | known
+        mask = F.interpolate(given["mask_small"], given["source_large"].shape[-2:], mode="nearest")
+        known = {"image": _rows(given["source_large"], batch), "known": _rows(mask, batch)}
+    words = _words(net, given, "", batch)
+    cond = (net.project(words) if words else {}) | {"low_res": low_res} | known
     _, alpha_bar, path = _process(config["up_diffusion"])
     walk = samplers.ddpm if config["inpaint"] else samplers.ddim
     denoise = _denoiser(lambda x, t: net(x, t, cond), config["up_diffusion"], known)
@@ -86,8 +90,15 @@ def _process(config: dict[str, str]) -> tuple[DiffusionSettings, Tensor, tuple[i
     return settings, schedules.of(settings), schedules.path(settings.levels, config["respacing"])
 
 
-def _words(net: UNet, given: Words, prefix: str) -> Words:
-    return net.encode(given[f"{prefix}tokens"], given[f"{prefix}mask"]) if net.text is not None else {}
+def _words(net: UNet, given: Words, prefix: str, batch: int) -> Words:
+    if net.text is None:
+        return {}
+    return net.encode(_rows(given[f"{prefix}tokens"], batch), _rows(given[f"{prefix}mask"], batch))
+
+
+def _rows(x: Tensor, batch: int) -> Tensor:
+    """One row a picture: the notebooks give one prompt, source and mask to the whole batch."""
+    return x.repeat(batch // len(x), *[1] * (x.ndim - 1))
 
 
 def _same_but_for_ties(low_res: Tensor, expected: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def run(case: Case) -> dict[str, Tensor]:
         case "euler":
             steps = samplers.euler(denoise, alpha_bar, start, path, noise, **options)
         case "euler_ancestral":
-            steps = samplers.ddim(denoise, alpha_bar, start, path, noise, eta=config.get("eta", 1.0))
+            louder = config.get("s_noise", 1.0)
+            steps = samplers.ddim(denoise, alpha_bar, start, path, lambda k: louder * noise(k), eta=config.get("eta", 1.0))
         case "dpmpp_2m":
             steps = samplers.dpmpp2m(denoise, alpha_bar, start, path, noise)
         case other:

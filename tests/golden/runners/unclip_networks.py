@@ -46,6 +46,7 @@ def karlo_prior(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Pri
 
 def diffusers_prior(config: Mapping[str, Any]) -> PriorSettings:
     """Settings for the options of diffusers' PriorTransformer."""
+    assert config.get("time_embed_act_fn", "silu") == "silu"
     heads, clip = config.get("num_attention_heads", 32), config.get("embedding_dim", 768)
     text = config.get("encoder_hid_proj_type", "linear") is not None
     return PriorSettings(
@@ -100,6 +101,7 @@ def karlo_text_projection(config: Mapping[str, Any]) -> TextProjectionSettings:
 
 def diffusers_unet(config: Mapping[str, Any], *, low_res: bool) -> UNetSettings:
     """Settings for the options of diffusers' UNet2DConditionModel and UNet2DModel that unCLIP uses."""
+    assert config.get("norm_eps", 1e-5) == 1e-5
     widths, kinds = config["block_out_channels"], config["down_block_types"]
     channels = config["in_channels"] // (2 if low_res else 1)
     return UNetSettings(
