@@ -111,7 +111,7 @@ def main() -> int:
     options.add_argument("--shapes-inpaint-model", help="what repaints shapes; default: as for icons")
     options.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the sheets")
     options.add_argument("--figures", type=Path, help="JSON of the figures; default: beside this file, named for the machine")
-    options.add_argument("--pairs", type=int, default=32, help="sketches a strength is averaged over")
+    options.add_argument("--pairs", type=int, default=128, help="sketches a strength is averaged over")
     options.add_argument("-n", type=int, default=300, help="edits that are judged")
     options.add_argument("--only", choices=PARTS, action="append", help="these parts alone; repeatable")
     asked = options.parse_args()
