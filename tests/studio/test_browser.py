@@ -200,6 +200,13 @@ def test_the_words_that_are_cut_are_marked(page: Page) -> None:
     assert "house" in page.see(".lm-over mark").text
 
 
+def test_typed_words_outlive_a_reload(page: Page) -> None:
+    choose(page, "draw", "tiny")
+    page.write("#lm-draw-prompt textarea", "a half-written fox")
+    page.open()
+    page.until(lambda: page.see("#lm-draw-prompt textarea").get_attribute("value") == "a half-written fox", "the words")
+
+
 def test_a_job_can_be_cancelled_with_escape(page: Page) -> None:
     draw(page, "a slow fox", model="glide-emoji", n=8)
     page.see("#lm-draw-stage .lm-progress")

@@ -114,6 +114,21 @@
   }
   for (const type of ["change", "drop"]) window.addEventListener(type, looked, true);
 
+  // Words that were typed outlive a reload: gradio loads the page again when its server comes back.
+  const typed = (field) => field.closest?.("[id^=lm-][id$=-prompt]")?.id;
+  document.addEventListener("input", ({ target }) => {
+    if (typed(target)) sessionStorage.setItem(typed(target), target.value);
+  });
+  function recall() {
+    document.querySelectorAll("[id^=lm-][id$=-prompt] textarea:not([data-recalled])").forEach((field) => {
+      field.dataset.recalled = "";
+      const words = sessionStorage.getItem(typed(field));
+      if (!words || field.value) return;
+      field.value = words;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+
   // What Python writes replaces the buttons inside it; the focus goes back to the one of the same key.
   let key = null;
   document.addEventListener("focusin", (event) => (key = event.target.closest?.("[data-key]")?.dataset.key ?? null));
@@ -143,6 +158,7 @@
     // A button that holds another button is no button for who hears the page.
     document.querySelectorAll(".toast-header[role]").forEach((e) => ["role", "tabindex"].forEach((n) => e.removeAttribute(n)));
     label(".lm-canvas canvas", "Canvas");
+    recall();
     top();
   }
   new MutationObserver(() => {
