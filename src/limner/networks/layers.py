@@ -58,32 +58,34 @@ _LOG2_E, _LN_2, _LN_2_LOW = 1.4426950216293335, 0.6931471824645996, -1.904654212
 _SQUARE, _CUBIC = 0.5000146627426147, 0.16667155921459198
 
 
-class _Steady:
-    """What both norms share: autocast, which would widen their input and output, is off inside."""
+class GroupNorm(nn.GroupNorm):
+    """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
-                return self.plain(x)
-        return self.plain(x)
+        return _outside_autocast(self.plain, x)
 
     def plain(self, x: Tensor) -> Tensor:
         """The norm where autocast is off, without the checks of torch's wrapper, which take as long as a small norm."""
-        raise NotImplementedError
-
-
-class GroupNorm(_Steady, nn.GroupNorm):
-    """Group norm that keeps the input's dtype; the kernels sum in float32 whatever that is (ADM's `GroupNorm32`)."""
-
-    def plain(self, x: Tensor) -> Tensor:
         return torch.group_norm(x, self.num_groups, *_affine(self, x), self.eps)
 
 
-class LayerNorm(_Steady, nn.LayerNorm):
+class LayerNorm(nn.LayerNorm):
     """Layer norm that keeps the input's dtype; the kernels sum in float32 whatever that is."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return _outside_autocast(self.plain, x)
+
     def plain(self, x: Tensor) -> Tensor:
+        """The norm where autocast is off."""
         return F.layer_norm(x, self.normalized_shape, *_affine(self, x), self.eps)
+
+
+def _outside_autocast(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A norm with autocast off, which would widen what goes in and comes out."""
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return norm(x)
+    return norm(x)
 
 
 def _affine(norm: nn.GroupNorm | nn.LayerNorm, x: Tensor) -> tuple[Tensor, Tensor]:
