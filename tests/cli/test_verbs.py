@@ -132,6 +132,14 @@ def test_the_tab_key_is_answered() -> None:
     assert ended.stdout.split() == ["draw"]
 
 
+def test_small_pictures_are_redrawn(limner: Limner) -> None:
+    said = limner("data", "redraw", "shapes", "-m", "tiny", "-o", "again", "-n", "3", "--json")
+    assert (said.code, said.objects[0]["views"], said.objects[0]["folder"]) == (0, 3, "again")
+    assert "usable" in limner("data", "check", "redrawn:again").out
+    said = limner("data", "redraw", "shapes", "-m", "tiny", "-o", "again")
+    assert (said.code, said.err.count("in the way")) == (4, 1)
+
+
 def test_shapes_are_built_checked_and_described(limner: Limner) -> None:
     said = limner("data", "build", "shapes", "--out", "shapes", "-n", "6", "--side", "16")
     assert said.out == "shapes\n"

@@ -23,7 +23,9 @@ def test_what_is_no_source_is_refused_in_one_line(spec: str, tmp_path: Path, mon
 
 
 def test_the_forms_there_are_are_listed() -> None:
-    with pytest.raises(DataError, match=r"no such data source; it can be \"shapes\", \"emoji:FOLDER\", a folder"):
+    with pytest.raises(
+        DataError, match=r"no such data source; it can be \"shapes\", \"emoji:FOLDER\", \"redrawn:FOLDER\", a folder"
+    ):
         open_source("nowhere")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import torch
 
 from limner import tokens
 from limner.config import TrainSettings
-from limner.errors import ConfigError
+from limner.data.source import View
+from limner.errors import ConfigError, DataError
 from limner.training import feed
 from limner.training.session import stage_of
 from tests.training.tiny import Stripes, preset
@@ -90,6 +92,37 @@ def test_a_crop_and_its_smaller_picture_show_the_same_place(tokenizer: tokens.To
     assert batch.low.shape == (16, 3, 4, 4)
     for picture, low in zip(batch.picture, batch.low):
         assert np.array_equal(feed.smaller(picture.permute(1, 2, 0).numpy(), 4), low.permute(1, 2, 0).numpy())
+
+
+class Redrawn(Stripes):
+    """Stripes whose small pictures say where each of their pixels lies."""
+
+    side = 8
+
+    def view(self, k: int, side: int, seed: int) -> View:
+        view = super().view(k, side, seed)
+        low = np.zeros((self.side, self.side, 3), dtype=np.uint8)
+        low[..., 0], low[..., 1] = np.arange(self.side)[:, None], np.arange(self.side)
+        return View(view.image, view.caption, low)
+
+
+def test_a_small_picture_that_comes_with_its_view_is_cut_at_the_crops_place(tokenizer: tokens.Tokenizer) -> None:
+    true = plan(tokenizer, "upsampler", batch=32)
+    given = dataclasses.replace(true, source=Redrawn())
+    batch, other = feed.read(given, 0), feed.read(true, 0)
+    assert torch.equal(batch.picture, other.picture)
+    assert batch.low is not None
+    for low, chances in zip(batch.low, batch.chances):
+        top, left = (int(chances[c] * 5) for c in (feed.TOP, feed.LEFT))
+        assert low[0].tolist() == [[top + i] * 4 for i in range(4)]
+        assert low[1].tolist() == [[left + j for j in range(4)]] * 4
+
+
+def test_a_small_picture_of_another_size_is_refused(tokenizer: tokens.Tokenizer) -> None:
+    source = Redrawn()
+    source.side = 16
+    with pytest.raises(DataError, match="stripes: its small pictures have 16 px, stage 'upsampler' takes 8"):
+        feed.read(dataclasses.replace(plan(tokenizer, "upsampler"), source=source), 0)
 
 
 def test_crops_come_from_everywhere_in_the_picture() -> None:

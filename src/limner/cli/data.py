@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.flags import Out, option, verb
+from limner.cli.flags import Device, Out, option, verb
 from limner.cli.terminal import Terminal
 
 app = typer.Typer(help="Build, check and describe training sets.", no_args_is_help=True)
@@ -85,6 +85,33 @@ def build_shapes(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     terminal.result(str(out), folder=str(out), pictures=count)
+
+
+@app.command("redraw")
+@verb
+def redraw(
+    terminal: Terminal,
+    source: Source,
+    *,
+    model: Annotated[str, option("--model", "-m", help="Whose first stage draws; its upsampler is to be trained.")],
+    out: Out,
+    views: Annotated[int, option("--views", "-n", help="How many views of the source.", min=1)] = 8000,
+    strength: Annotated[float, option("--strength", help="The most noise to draw over from, a share of all levels.")] = 0.5,
+    seed: Annotated[int, option("--seed", "-s", help="Of the stream of views and of the noise.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw small pictures over with a model, so that its upsampler learns from what it will be given."""
+    from limner.errors import UnsupportedError
+    from limner.systems.drawing import load_pipe
+    from limner.systems.glide import Glide
+    from limner.training import redrawing
+
+    pipe = load_pipe(model, device=device)
+    if not isinstance(pipe.system, Glide):
+        raise UnsupportedError(f"{pipe.name}: cannot redraw; use a glide model")
+    with terminal.bar() as tell:
+        made = redrawing.redraw(pipe.system, source, out, views=views, strength=strength, seed=seed, progress=tell)
+    terminal.result(str(out), folder=str(out), **made.model_dump())
 
 
 @app.command("check")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from limner.data.dice import Dice, dice
+from limner.data.dice import Dice, dice, permutation
 from limner.data.folder import list_folder
 from limner.data.listing import Listing, Record, Skipped, open_record
 from limner.data.manifest import SUFFIXES, list_manifest
@@ -147,13 +146,6 @@ class Pictures:
 
 def _kept_back(record: Record) -> bool:
     return zlib.crc32(record.name.encode("utf-8", "surrogateescape")) % HELD_OUT_SHARE == 0
-
-
-@lru_cache(maxsize=4)
-def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, a pure function of its arguments on every machine (sorted Philox words)."""
-    words = np.random.Philox(key=(seed % 2**64, epoch)).random_raw(length)
-    return np.argsort(words, kind="stable")
 
 
 Box = tuple[float, float, float, float]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from limner.errors import DataError
 
 KINDS = (
-    '"shapes", "emoji:FOLDER", a folder of pictures with .txt captions, a .csv / .jsonl / .parquet manifest, '
+    '"shapes", "emoji:FOLDER", "redrawn:FOLDER", a folder of pictures with .txt captions, a .csv / .jsonl / .parquet manifest, '
     'a COCO captions .json, or tar shards such as "a-{000..010}.tar"'
 )
 
@@ -26,6 +26,7 @@ class View(NamedTuple):
 
     image: NDArray[np.uint8]
     caption: str
+    low: NDArray[np.uint8] | None = None  # what an upsampler is shown of it, [s s 3]; None = the picture itself, made smaller
 
 
 class Source(Protocol):
@@ -59,6 +60,10 @@ def open_source(spec: str) -> Source:
         from limner.data.emoji import open_emoji
 
         return open_emoji(rest)
+    if word == "redrawn":
+        from limner.data.redrawn import open_redrawn
+
+        return open_redrawn(rest)
     if not spec.strip():
         raise DataError(f"no data source given; it can be {KINDS}")
     return _open_files(spec)

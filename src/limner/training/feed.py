@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from limner.config import StageSettings, TrainSettings
 from limner.data.source import Source
-from limner.errors import ConfigError
+from limner.errors import ConfigError, DataError
 from limner.tokens import Tokenizer, Tokens
 from limner.training import erasing
 
@@ -116,7 +116,7 @@ def read(plan: Plan, number: int) -> Batch:
         if net.low_res and plan.stage.low_side is not None:
             factor = net.side // plan.stage.low_side
             picture = cut(picture, side, factor, chances[i])
-            lows.append(smaller(picture, factor))
+            lows.append(smaller(picture, factor) if view.low is None else _cut_low(plan, view.low, side // factor, chances[i]))
         if recipe.erase is not None:
             known.append(~erasing.region(picture, recipe.erase, draws(recipe.seed, first + i, _ERASING))[..., None])
         pictures[i] = picture
@@ -151,6 +151,15 @@ def smaller(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     means = picture.reshape(side, factor, side, factor, 3).mean(axis=(1, 3), dtype=np.float32)
     rounded: NDArray[np.uint8] = np.rint(means).astype(np.uint8)
     return rounded
+
+
+def _cut_low(plan: Plan, low: NDArray[np.uint8], side: int, chances: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The same square of a small picture that came with its view. Raises: DataError when it is of another size."""
+    if len(low) != plan.stage.low_side:
+        raise DataError(
+            f"{plan.source.name}: its small pictures have {len(low)} px, stage {plan.stage.name!r} takes {plan.stage.low_side}"
+        )
+    return cut(low, side, 1, chances)
 
 
 def stream(plan: Plan, start: int, stop: int, *, workers: int = 0, pin: bool = False) -> Generator[Batch, None, None]:
