@@ -33,7 +33,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--model", default="glide-emoji")
     asked.add_argument("--data", default=DATA, help="as `limner eval frechet` takes it")
-    asked.add_argument("-n", type=int, default=150, help="pictures of each sampler")
+    asked.add_argument("-n", type=int, default=300, help="pictures of each sampler")
     asked.add_argument("--steps", default="250", help="of the reference sampler, ddpm")
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--out", type=Path, default=Path("benchmarks"), help="folder for the JSON file")
