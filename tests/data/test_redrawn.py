@@ -73,6 +73,25 @@ def test_a_folder_of_another_kind_is_refused(folder: Path, key: str, value: int,
         open_source(f"redrawn:{folder}")
 
 
+@pytest.mark.parametrize(
+    "low",
+    [np.uint8(1), np.zeros(5, np.uint8), np.zeros((5, 8, 8, 3)), np.zeros((5, 8, 4, 3), np.uint8)],
+    ids=["a number", "a row", "floats", "not square"],
+)
+def test_small_pictures_of_another_form_are_refused(folder: Path, low: np.ndarray) -> None:
+    np.save(folder / "low.npy", low)
+    with pytest.raises(DataError, match=r"5 views, but low\.npy is"):
+        open_source(f"redrawn:{folder}")
+
+
+def test_a_folder_of_no_views_is_refused(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, "views": 0}))
+    np.save(folder / "low.npy", np.zeros((0, 8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="greater than or equal to 1"):
+        open_source(f"redrawn:{folder}")
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder made by"):
         open_source(f"redrawn:{tmp_path / 'none'}")

@@ -17,7 +17,10 @@ app.add_typer(build, name="build")
 
 Source = Annotated[
     str,
-    typer.Argument(help="shapes, emoji:FOLDER, a folder of pictures, a manifest, COCO json or tar shards.", show_default=False),
+    typer.Argument(
+        help="shapes, emoji:FOLDER, redrawn:FOLDER, a folder of pictures, a manifest, COCO json or tar shards.",
+        show_default=False,
+    ),
 ]
 
 

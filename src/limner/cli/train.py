@@ -36,7 +36,8 @@ def train(
     stage: Annotated[str, option("--stage", help="Which network of the preset.", show_default=False)],
     out: Annotated[Path, option("--out", "-o", help="The run's folder; a run that is there goes on.", show_default=False)],
     data: Annotated[
-        str | None, option("--data", help="Another source than the preset's: shapes, emoji:FOLDER, a folder, a manifest.")
+        str | None,
+        option("--data", help="Another source than the preset's: shapes, emoji:FOLDER, redrawn:FOLDER, a folder, a manifest."),
     ] = None,
     max_minutes: Annotated[float | None, option("--max-minutes", help="Save and stop after this long.", min=0)] = None,
     device: Device = "auto",

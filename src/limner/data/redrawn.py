@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from limner.config import Frozen
 from limner.data.dice import permutation
@@ -30,7 +31,7 @@ class Meta(Frozen):
     format: int
     source: str  # whose views they are
     seed: int  # of its stream
-    views: int
+    views: int = Field(ge=1)
     model: str
     weights: str  # sha256 of the network that drew
     strength: float  # the most noise a picture was drawn over from, as a share of all levels
@@ -53,8 +54,9 @@ class Redrawn:
             self.low: NDArray[np.uint8] = np.load(folder / "low.npy", mmap_mode="r")
             if self.meta.format != FORMAT:
                 raise ValueError(f"format {self.meta.format}, this version reads {FORMAT}")
-            if self.low.shape[0] != self.meta.views or self.low.shape[1:] != (self.low.shape[1], self.low.shape[1], 3):
-                raise ValueError(f"{self.meta.views} views, but low.npy has shape {list(self.low.shape)}")
+            shape, side = self.low.shape, self.low.shape[1:2]
+            if self.low.dtype != np.uint8 or shape != (self.meta.views, *side, *side, 3):
+                raise ValueError(f"{self.meta.views} views, but low.npy is {self.low.dtype} of shape {list(shape)}")
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise DataError(f"{folder}: not a folder made by `limner data redraw` ({error})") from error
         self.inner: Source = open_source(self.meta.source)
