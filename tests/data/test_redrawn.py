@@ -15,7 +15,7 @@ from limner.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    meta = {"format": 1, "source": "shapes", "seed": 3, "views": 5, "model": "m", "weights": "0", "strength": 0.5}
+    meta = {"format": 2, "source": "shapes", "seed": 3, "views": 5, "model": "m", "weights": "0", "strength": 0.5}
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     low = np.zeros((5, 8, 8, 3), dtype=np.uint8)
     low[:] = np.arange(5)[:, None, None, None]
@@ -65,7 +65,7 @@ def test_a_damaged_folder_is_refused(folder: Path, file: str, content: bytes, sa
         open_source(f"redrawn:{folder}")
 
 
-@pytest.mark.parametrize(("key", "value", "says"), [("format", 2, "format 2"), ("views", 6, "6 views")])
+@pytest.mark.parametrize(("key", "value", "says"), [("format", 1, "format 1"), ("views", 6, "6 views")])
 def test_a_folder_of_another_kind_is_refused(folder: Path, key: str, value: int, says: str) -> None:
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**meta, key: value}))

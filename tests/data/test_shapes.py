@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from limner.data.dice import dice
-from limner.data.shapes import GRID, Shapes, arrange, draw, illustrate
+from limner.data.shapes import GRID, Shapes, arrange, draw, illustrate, open_shapes
 from limner.data.shapes_words import Description, Item, canonical, describe, held_out, parse
-from limner.errors import InputError
+from limner.errors import DataError, InputError
 
 
 def test_a_view_is_a_pure_function_of_its_number_side_and_seed() -> None:
@@ -30,6 +30,27 @@ def test_the_same_scene_is_drawn_at_every_side() -> None:
 def test_training_never_meets_a_held_out_description() -> None:
     captions = [Shapes().view(k, 32, 0).caption for k in range(3000)] + list(Shapes().captions(1000))
     assert not any(held_out(parse(caption)) for caption in captions)
+
+
+def test_captions_without_a_place_come_as_often_as_asked_and_none_is_held_out() -> None:
+    def told(source: Shapes) -> tuple[int, int]:
+        several = [d for k in range(1000) if len((d := parse(source.view(k, 32, 0).caption)).items) > 1]
+        assert not any(held_out(description) for description in several)
+        return len(several), sum(not description.relations for description in several)
+
+    count, plain = told(Shapes())
+    assert 0.11 < plain / count < 0.21  # 15 % of pairs, 20 % of trios
+    count, half = told(open_shapes("unplaced=50"))
+    assert 0.53 < half / count < 0.63
+    count, every = told(open_shapes("unplaced=100"))
+    assert every == count > 600
+    assert [Shapes(0).view(k, 32, 5).caption for k in range(9)] == [open_shapes().view(k, 32, 5).caption for k in range(9)]
+
+
+@pytest.mark.parametrize("options", ["unplaced=101", "unplaced=", "unplaced=x", "placed=3", "unplaced"])
+def test_other_options_are_refused_in_a_line(options: str) -> None:
+    with pytest.raises(DataError, match=r"is no option; there is unplaced=0\.\.100"):
+        open_shapes(options)
 
 
 def test_held_out_views_are_distinct_unseen_and_always_the_same() -> None:

@@ -6,12 +6,28 @@ import pytest
 from limner.data.pictures import Pictures
 from limner.data.shapes import Shapes
 from limner.data.shards import build
-from limner.data.source import open_source
+from limner.data.source import moved, open_source
 from limner.errors import DataError
 
 
 def test_shapes_open_by_name() -> None:
     assert isinstance(open_source("shapes"), Shapes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "there"),
+    [
+        ("shapes", "shapes"),
+        ("shapes?unplaced=3", "shapes?unplaced=3"),
+        ("emoji:a/b?styles=flat", "emoji:/there/a/b?styles=flat"),
+        ("redrawn:r", "redrawn:/there/r"),
+        ("photos", "/there/photos"),
+        ("t.csv?images=pictures&flip=yes", "/there/t.csv?images=/there/pictures&flip=yes"),
+        ("a-{00..10}.tar", "/there/a-{00..10}.tar"),
+    ],
+)
+def test_the_paths_in_a_name_can_be_moved(spec: str, there: str) -> None:
+    assert moved(spec, lambda path: f"/there/{path}") == there
 
 
 @pytest.mark.parametrize("spec", ["", "nowhere", "emoji:nowhere", "photo.png", "x.tar", "missing.csv"])
@@ -24,7 +40,7 @@ def test_what_is_no_source_is_refused_in_one_line(spec: str, tmp_path: Path, mon
 
 def test_the_forms_there_are_are_listed() -> None:
     with pytest.raises(
-        DataError, match=r"no such data source; it can be \"shapes\", \"emoji:FOLDER\", \"redrawn:FOLDER\", a folder"
+        DataError, match=r"no such data source; it can be \"shapes\" or .*, \"emoji:FOLDER\", \"redrawn:FOLDER\", a folder"
     ):
         open_source("nowhere")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
-from limner.data.source import open_source
+from limner.data.redrawn import Meta
+from limner.data.source import View, open_source
 from limner.errors import DataError, InputError
 from limner.systems.drawing import load_pipe
 from limner.systems.glide import Glide
@@ -71,11 +74,69 @@ def test_what_cannot_be_is_refused(system: Glide, tmp_path: Path) -> None:
         redrawing.redraw(system, str(tmp_path / "nothing"), tmp_path / "r", views=1)
 
 
-def test_a_full_disk_leaves_nothing(system: Glide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_folder_and_no_obstacle(system: Glide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(redrawing.np, "save", full)
-    with pytest.raises(DataError, match=r"No space left on device.*nothing was left behind"):
+    with pytest.raises(DataError, match=r"No space left on device.*the same command goes on"):
         redrawing.redraw(system, "shapes", tmp_path / "r", views=1)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "r").exists()
+    monkeypatch.undo()
+    redrawing.redraw(system, "shapes", tmp_path / "r", views=1)
+    assert sorted(file.name for file in (tmp_path / "r").iterdir()) == ["low.npy", "meta.json"]
+
+
+def test_an_interrupted_redrawing_goes_on_and_ends_the_same(
+    system: Glide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrawing, "CHUNK", 2)
+
+    def stop(what: str, done: int, of: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        redrawing.redraw(system, "shapes", tmp_path / "r", views=6, progress=stop)
+    assert not (tmp_path / "r").exists()
+    drawn: list[list[int]] = []
+    plain = redrawing._redrawn
+
+    def seen(system: Glide, views: Sequence[View], numbers: Sequence[int], made: Meta) -> np.ndarray:
+        drawn.append(list(numbers))
+        return plain(system, views, numbers, made)
+
+    monkeypatch.setattr(redrawing, "_redrawn", seen)
+    redrawing.redraw(system, "shapes", tmp_path / "r", views=6)
+    assert drawn == [[4, 5]]
+    redrawing.redraw(system, "shapes", tmp_path / "straight", views=6)
+    assert (lows(tmp_path / "r") == lows(tmp_path / "straight")).all()
+
+
+def test_what_was_begun_with_other_wishes_is_not_gone_on_with(
+    system: Glide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrawing, "CHUNK", 2)
+
+    def stop(what: str, done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        redrawing.redraw(system, "shapes", tmp_path / "r", views=4, seed=1, progress=stop)
+    redrawing.redraw(system, "shapes", tmp_path / "r", views=4)
+    redrawing.redraw(system, "shapes", tmp_path / "straight", views=4)
+    assert (lows(tmp_path / "r") == lows(tmp_path / "straight")).all()
+
+
+def test_the_folder_opens_from_anywhere_and_moves_with_its_source(
+    system: Glide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "photos"
+    home.mkdir(parents=True)
+    PIL.Image.new("RGB", (16, 16), "red").save(home / "a.png")
+    (home / "a.txt").write_text("a red card")
+    monkeypatch.chdir(tmp_path)
+    redrawing.redraw(system, "home/photos?crop=centre", Path("home/again"), views=1)
+    (tmp_path / "home").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    assert open_source(f"redrawn:{tmp_path / 'moved' / 'again'}").view(0, 8, 0).caption == "a red card"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,26 +66,15 @@ def build_shapes(
     import PIL.Image
 
     from limner.data.source import open_source
-    from limner.errors import DataError
+    from limner.data.whole import whole
 
-    if out.exists():
-        raise DataError(f"{out}: is in the way; remove it or choose another folder")
     source = open_source("shapes")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        with terminal.bar() as tell:
-            for k in range(count):
-                view = source.view(k, side, seed)
-                PIL.Image.fromarray(view.image).save(partial / f"{k:06}.png")
-                (partial / f"{k:06}.txt").write_text(f"{view.caption}\n", encoding="utf-8")
-                tell("shapes", k + 1, count)
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); nothing was left behind") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole(out) as folder, terminal.bar() as tell:
+        for k in range(count):
+            view = source.view(k, side, seed)
+            PIL.Image.fromarray(view.image).save(folder / f"{k:06}.png")
+            (folder / f"{k:06}.txt").write_text(f"{view.caption}\n", encoding="utf-8")
+            tell("shapes", k + 1, count)
     terminal.result(str(out), folder=str(out), pictures=count)
 
 
@@ -103,7 +91,10 @@ def redraw(
     seed: Annotated[int, option("--seed", "-s", help="Of the stream of views and of the noise.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw small pictures over with a model, so that its upsampler learns from what it will be given."""
+    """Draw small pictures over with a model, so that its upsampler learns from what it will be given.
+
+    After an interruption the same command goes on.
+    """
     from limner.errors import UnsupportedError
     from limner.systems.drawing import load_pipe
     from limner.systems.glide import Glide

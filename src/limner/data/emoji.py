@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from limner.data.compose import Picture
 from limner.data.concepts import Concept
 from limner.data.paint import Paint
 from limner.data.source import View
+from limner.data.whole import free, whole
 from limner.errors import DataError
 
 FORMAT = 1
@@ -72,23 +72,14 @@ def build(
         raise DataError(f"no such emoji pack: {', '.join(unknown) or 'none given'}; there are {', '.join(art.PACKS)}")
     if side % max(REDUCED) or side < max(REDUCED):
         raise DataError(f"side {side} does not fit; it must be a multiple of {max(REDUCED)}")
-    if out.exists():
-        raise DataError(f"{out}: is in the way; remove it or choose another folder")
+    free(out)
     if any(art.PACKS[name].form == "iconify" for name in packs):
         art.need_renderer()
     source = Path(packs_from) if packs_from is not None else None
     known = concepts.read(art.obtain(art.WORDS, kept, source))
     chosen = {name: art.obtain(art.PACKS[name], kept, source) for name in packs}
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with whole(out) as partial:
         report = _render(partial, chosen, known, side, progress or (lambda style, done, of: None))
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return report._replace(folder=out)
 
 

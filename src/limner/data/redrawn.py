@@ -10,6 +10,7 @@ section 4); here it is spoilt by the base itself, from a random level of noise, 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,17 +20,18 @@ from pydantic import Field
 
 from limner.config import Frozen
 from limner.data.dice import permutation
-from limner.data.source import Source, View, open_source
+from limner.data.source import Source, View, moved, open_source
 from limner.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
+META, LOW = "meta.json", "low.npy"  # the files of a folder
 
 
 class Meta(Frozen):
     """What a folder was made from."""
 
     format: int
-    source: str  # whose views they are
+    source: str  # whose views they are; its paths begin at the folder
     seed: int  # of its stream
     views: int = Field(ge=1)
     model: str
@@ -50,8 +52,8 @@ class Redrawn:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self.meta = Meta(**json.loads((folder / "meta.json").read_text(encoding="utf-8")))
-            self.low: NDArray[np.uint8] = np.load(folder / "low.npy", mmap_mode="r")
+            self.meta = Meta(**json.loads((folder / META).read_text(encoding="utf-8")))
+            self.low: NDArray[np.uint8] = np.load(folder / LOW, mmap_mode="r")
             if self.meta.format != FORMAT:
                 raise ValueError(f"format {self.meta.format}, this version reads {FORMAT}")
             shape, side = self.low.shape, self.low.shape[1:2]
@@ -59,7 +61,7 @@ class Redrawn:
                 raise ValueError(f"{self.meta.views} views, but low.npy is {self.low.dtype} of shape {list(shape)}")
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise DataError(f"{folder}: not a folder made by `limner data redraw` ({error})") from error
-        self.inner: Source = open_source(self.meta.source)
+        self.inner: Source = open_source(moved(self.meta.source, lambda path: os.path.normpath(folder / path)))
         self.name = f"redrawn:{folder}"
         self._folder = folder
 

@@ -7,6 +7,7 @@ The captions are in `shapes_words`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from limner.data.shapes_words import (
     write,
 )
 from limner.data.source import View
-from limner.errors import InputError
+from limner.errors import DataError, InputError
 
 GRID = 32  # cells a side
 BORDER = 2  # cells kept free around
@@ -70,14 +71,20 @@ class Scene(NamedTuple):
 
 
 class Shapes:
-    """The source "shapes": infinite, its captions never from the held-out tenth."""
+    """The source "shapes": infinite, its captions never from the held-out tenth.
 
-    name = "shapes"
+    `unplaced` of a hundred captions, and the few that are so anyway, do not say how the shapes lie: they are harder, for
+    the drawing must make up its mind.
+    """
+
+    def __init__(self, unplaced: int = 0) -> None:
+        self.unplaced = unplaced
+        self.name = f"shapes?unplaced={unplaced}" if unplaced else "shapes"
 
     def view(self, k: int, side: int, seed: int) -> View:
         """The k-th scene of a seed, with its caption. Shapes: image [side side 3] uint8."""
         roll = dice(_TRAIN, seed, k)
-        description = _seen(roll)
+        description = _seen(roll, self.unplaced)
         return View(draw(arrange(description, roll), side), write(description, roll))
 
     def captions(self, count: int = 20_000) -> Iterator[str]:
@@ -98,11 +105,23 @@ class Shapes:
         return list(views.values())
 
 
-def _seen(roll: Dice) -> Description:
-    description = describe(roll)
-    while held_out(description):
+def open_shapes(options: str = "") -> Shapes:
+    """The source that "shapes" or "shapes?unplaced=50" names. Raises: DataError when the option is another."""
+    name, _, value = options.partition("=")
+    if not options:
+        return Shapes()
+    if name != "unplaced" or not re.fullmatch(r"\d{1,2}|100", value):
+        raise DataError(f"shapes?{options}: {options!r} is no option; there is unplaced=0..100, a share in percent")
+    return Shapes(int(value))
+
+
+def _seen(roll: Dice, unplaced: int = 0) -> Description:
+    while True:
         description = describe(roll)
-    return description
+        if unplaced and roll(100) < unplaced:
+            description = description._replace(relations=())
+        if not held_out(description):
+            return description
 
 
 def illustrate(caption: str, side: int = GRID, seed: int = 0) -> NDArray[np.uint8]:

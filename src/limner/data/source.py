@@ -6,7 +6,8 @@ ranks split the stream by number. The kinds of source live beside this file (sha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from limner.errors import DataError
 
 KINDS = (
-    '"shapes", "emoji:FOLDER", "redrawn:FOLDER", a folder of pictures with .txt captions, a .csv / .jsonl / .parquet manifest, '
-    'a COCO captions .json, or tar shards such as "a-{000..010}.tar"'
+    '"shapes" or "shapes?unplaced=50", "emoji:FOLDER", "redrawn:FOLDER", a folder of pictures with .txt captions, '
+    'a .csv / .jsonl / .parquet manifest, a COCO captions .json, or tar shards such as "a-{000..010}.tar"'
 )
 
 
@@ -52,10 +53,11 @@ def open_source(spec: str) -> Source:
     Raises: DataError when nothing of that name can be read; the message lists the forms there are.
     """
     word, _, rest = spec.partition(":")
-    if spec == "shapes":
-        from limner.data.shapes import Shapes
+    name, _, options = spec.partition("?")
+    if name == "shapes":
+        from limner.data.shapes import open_shapes
 
-        return Shapes()
+        return open_shapes(options)
     if word == "emoji":
         from limner.data.emoji import open_emoji
 
@@ -67,6 +69,18 @@ def open_source(spec: str) -> Source:
     if not spec.strip():
         raise DataError(f"no data source given; it can be {KINDS}")
     return _open_files(spec)
+
+
+def moved(spec: str, change: Callable[[str], str]) -> str:
+    """A source's name with its paths changed; one without a path as it is."""
+    word, colon, rest = spec.partition(":")
+    if word not in ("emoji", "redrawn"):
+        word, colon, rest = "", "", spec
+    path, mark, options = rest.partition("?")
+    if not word and path == "shapes":
+        return spec
+    options = re.sub("(?<=images=)[^&]+", lambda found: change(found[0]), options)
+    return f"{word}{colon}{change(path)}{mark}{options}"
 
 
 def _open_files(spec: str) -> Source:

@@ -6,6 +6,7 @@ stage, just as that stage ends a drawing: the model's sampler, its guidance, its
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from limner import images
-from limner.data.redrawn import FORMAT, Meta
-from limner.data.source import View, open_source
+from limner.data.redrawn import FORMAT, LOW, META, Meta
+from limner.data.source import View, moved, open_source
+from limner.data.whole import beside, free, whole
 from limner.diffusion import noise, samplers, schedules, targets
-from limner.errors import DataError, InputError
+from limner.errors import InputError
 from limner.systems import base
 from limner.systems.base import Request
 from limner.systems.glide import Glide
@@ -40,7 +42,7 @@ def redraw(
     seed: int = 0,
     progress: Progress = lambda what, done, of: None,
 ) -> Meta:
-    """Write the folder that "redrawn:FOLDER" reads; it appears whole or not at all.
+    """Write the folder that "redrawn:FOLDER" reads; it appears when it is whole. Interrupted, the same call goes on.
 
     Raises: DataError when the source cannot be read, `out` is in the way or cannot be written; InputError for a model of
         one stage, or a strength that is not in (0, 1].
@@ -49,36 +51,41 @@ def redraw(
         raise InputError(f"{system.settings.name}: has no upsampler; redraw with a model of two stages or more")
     if not 0 < strength <= 1:
         raise InputError(f"strength {strength:g}: must be above 0 and at most 1")
-    if out.exists():
-        raise DataError(f"{out}: is in the way; remove it or choose another folder")
+    free(out)
     inner, first = open_source(source), system.stages[0].settings
     side = first.network.side
     made = Meta(
         format=FORMAT,
-        source=inner.name,
+        source=moved(source, lambda path: os.path.relpath(path, out)),
         seed=seed,
         views=views,
         model=system.settings.name,
         weights=system.hashes.get(first.name, "untrained"),
         strength=strength,
     )
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        low = np.empty((views, side, side, 3), dtype=np.uint8)
+    meta = made.model_dump_json(indent=1) + "\n"
+    if _text(beside(out) / META) != meta:  # begun with other wishes
+        shutil.rmtree(beside(out), ignore_errors=True)
+    with whole(out, keep=True) as folder:
+        (folder / META).write_text(meta, encoding="utf-8")
+        parts = []
         for start in range(0, views, CHUNK):
             numbers = range(start, min(start + CHUNK, views))
-            low[start : numbers.stop] = _redrawn(system, [inner.view(k, side, seed) for k in numbers], numbers, made)
+            parts.append(folder / f"{start}.npy")
+            if not parts[-1].exists():
+                low = _redrawn(system, [inner.view(k, side, seed) for k in numbers], numbers, made)
+                np.save(folder / "part.npy", low)
+                (folder / "part.npy").rename(parts[-1])
             progress("redrawn", numbers.stop, views)
-        np.save(partial / "low.npy", low)
-        (partial / "meta.json").write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); nothing was left behind") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        np.save(folder / LOW, np.concatenate([np.load(part) for part in parts]))
+        for part in parts:
+            part.unlink()
     return made
+
+
+def _text(path: Path) -> str:
+    """What a file says; "" when there is none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _redrawn(system: Glide, views: Sequence[View], numbers: Sequence[int], made: Meta) -> NDArray[np.uint8]:
