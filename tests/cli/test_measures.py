@@ -78,7 +78,8 @@ def test_concepts_are_counted(limner: Limner, monkeypatch: pytest.MonkeyPatch) -
         named = emoji.Named(top_1=share(1, 4), top_5=share(3, 4), pairs=4, wrong={})
         facts = {"model": "tiny", "hashes": {}, "seed": 0, "sampler": "ddim", "steps": "1", "guidance": 1.0, "later": ()}
         how = Drawing(**facts, side=16, dtype="float32", device="cpu", torch="2")
-        lists = {"seen": named, "unseen_style": named, "real_unseen_style": named}
+        two = emoji.Together(each=named, both=share(2, 4))
+        lists = {"seen": named, "unseen_style": named, "real_unseen_style": named, "two": two, "real_two": two}
         return emoji.EmojiResult(**lists, concepts=9, data="d", reference="r", features=DESCRIBED, drawing=how)
 
     monkeypatch.setattr("limner.evaluation.measuring.EmojiSource", Folder)
@@ -86,6 +87,8 @@ def test_concepts_are_counted(limner: Limner, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(emoji, "evaluate", evaluate)
     said = limner("eval", "emoji", "emoji:somewhere", "-m", "tiny", "-n", "4")
     assert said.lines[1].startswith("unseen style: top-1 25.0%")
+    assert said.lines[3].startswith("two things: each top-5 75.0%")
+    assert "both 50.0%" in said.lines[3]
     assert said.lines[-1] == "among 9 concepts"
 
 

@@ -1,6 +1,7 @@
 import json
 import pickle
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,8 @@ def test_a_view_is_a_pure_function_of_its_number_side_and_seed(side: int, emoji_
 def test_an_epoch_gives_every_picture_the_main_part_once(
     emoji_folder: Path, everything_trains: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = emoji.open_emoji(str(emoji_folder))
     monkeypatch.setattr(compose, "MIX", {})
+    source = emoji.open_emoji(str(emoji_folder))
     size = len(source.train)
     for epoch in (0, 1):
         rows = [source.scene(epoch * size + k, 5).pieces[0].row for k in range(size)]
@@ -177,12 +178,27 @@ def test_a_subgroup_is_a_group_too(emoji_folder: Path, everything_trains: None) 
     assert len(source.pictures) == sum(p.concept.subgroup == subgroup for p in every.pictures)
 
 
+def test_two_things_come_as_often_as_asked(emoji_folder: Path, everything_trains: None) -> None:
+    def kinds(options: str) -> Counter[str]:
+        source = emoji.open_emoji(f"{emoji_folder}{options}")
+        return Counter(pickle.loads(pickle.dumps(source)).scene(k, 0).kind for k in range(1000))
+
+    usual, many = kinds(""), kinds("?pairs=60")
+    assert 80 < usual["two"] < 160
+    assert 480 < many["two"] < 660  # symbols stay alone
+    assert many["ground"] < usual["ground"]
+    assert kinds("?pairs=0")["two"] == 0
+    assert emoji.open_emoji(f"{emoji_folder}?styles=flat&pairs=60").name == f"emoji:{emoji_folder}?styles=flat&pairs=60"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ("?styles=marble", "has no style marble; it has flat, noto, 3d"),
         ("?groups=cars", "has no group cars; it has "),
-        ("?colour=red", "unknown option 'colour'"),
+        ("?colour=red", "'colour=red' is no option"),
+        ("?pairs=lots", "'pairs=lots' is no option"),
+        ("?pairs=101", "or pairs=0..100"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(options: str, said: str, emoji_folder: Path) -> None:

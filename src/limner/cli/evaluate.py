@@ -105,16 +105,18 @@ def emoji(
     data: Data,
     *,
     model: Model = "glide-emoji",
-    n: Annotated[int, option("-n", help="How many pictures of each of the two lists.", min=1)] = 200,
+    n: Annotated[int, option("-n", help="How many pictures of each of the three lists.", min=1)] = 200,
     asked: Asked,
 ) -> None:
-    """Concept accuracy: is what was asked for among the five nearest concepts, in styles seen and unseen."""
+    """Concept accuracy: is what was asked for among the five nearest concepts, in seen and unseen styles and beside another."""
     from limner.evaluation.measuring import evaluate
 
     with terminal.bar() as tell:
         found = evaluate("emoji", model, data, n=n, progress=tell, **_options(asked))
     rows = (("seen", found.seen), ("unseen style", found.unseen_style), ("real, unseen style", found.real_unseen_style))
     lines = [f"{name}: top-1 {named.top_1}, top-5 {named.top_5}" for name, named in rows]
+    for name, two in (("two things", found.two), ("real, two things", found.real_two)):
+        lines.append(f"{name}: each top-5 {two.each.top_5}, both {two.both}")
     _say(terminal, "\n".join([*lines, f"among {found.concepts} concepts"]), found, asked.out)
 
 

@@ -101,10 +101,16 @@ def paintable(concept: Concept) -> bool:
     return concept.group not in ("symbols", "people-body") and captions.colour_fits(concept, "any")
 
 
-def scene(roll: Random, main: Picture, cast: Cast) -> Scene:
+def mix(pairs: float) -> dict[str, float]:
+    """How often each kind comes when two things do so `pairs` of the time; the others keep their proportions."""
+    kept = (1 - pairs) / (1 - MIX["two"])
+    return {kind: pairs if kind == "two" else share * kept for kind, share in MIX.items()}
+
+
+def scene(roll: Random, main: Picture, cast: Cast, shares: Mapping[str, float] = MIX) -> Scene:
     """Decide the scene in which a picture plays the main part."""
     drawn = roll.random()
-    for kind, share in MIX.items():
+    for kind, share in shares.items():
         drawn -= share
         if drawn < 0:
             if main.concept.group == "symbols" and kind != "ground":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -168,25 +169,29 @@ def split(concept: str, style: str) -> Part:
 
 
 def open_emoji(rest: str) -> EmojiSource:
-    """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto&groups=food-drink", given what follows the colon.
+    """The source of "emoji:FOLDER" or "emoji:FOLDER?styles=flat,noto&groups=food-drink&pairs=40", given what follows the colon.
 
-    A group is one of Unicode's groups (food-drink) or subgroups (food-fruit) of emoji.
+    A group is one of Unicode's groups (food-drink) or subgroups (food-fruit) of emoji; `pairs` of a hundred views show two
+    things, the other kinds of scenes share the rest as they always do.
     Raises: DataError when the folder is not a built one or a style or group is not in it.
     """
     folder, _, query = rest.partition("?")
-    wanted: dict[str, tuple[str, ...]] = {"styles": (), "groups": ()}
+    wanted: dict[str, tuple[str, ...]] = {"styles": (), "groups": (), "pairs": ()}
     for option in filter(None, query.split("&")):
         name, _, value = option.partition("=")
-        if name not in wanted:
-            raise DataError(f"emoji:{rest}: unknown option {name!r}; it can be styles=flat,noto,... or groups=food-drink,...")
+        if name not in wanted or (name == "pairs" and not re.fullmatch(r"\d{1,2}|100", value)):
+            raise DataError(
+                f"emoji:{rest}: {option!r} is no option; it can be styles=flat,noto,..., groups=food-drink,... or pairs=0..100"
+            )
         wanted[name] = tuple(filter(None, value.split(",")))
-    return EmojiSource(Path(folder), wanted["styles"], wanted["groups"])
+    pairs = next(map(int, wanted["pairs"]), None)
+    return EmojiSource(Path(folder), wanted["styles"], wanted["groups"], pairs)
 
 
 class EmojiSource:
     """A built folder, opened: memory maps, the index and the split."""
 
-    def __init__(self, folder: Path, styles: Sequence[str] = (), groups: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, styles: Sequence[str] = (), groups: Sequence[str] = (), pairs: int | None = None) -> None:
         try:
             self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
@@ -208,6 +213,7 @@ class EmojiSource:
         if any(len(level) != len(every) for level in self.levels.values()):
             raise DataError(f"{folder}: its pictures and its index do not belong together; build it again")
         options = [f"{kind}={','.join(names)}" for kind, names in (("styles", styles), ("groups", groups)) if names]
+        options += [] if pairs is None else [f"pairs={pairs}"]
         self.name = f"emoji:{folder}" + (f"?{'&'.join(options)}" if options else "")
         # All of the folder's, so that a vocabulary made here serves every choice of styles and groups.
         self.concepts = tuple(dict.fromkeys(p.concept for p in every))
@@ -218,12 +224,13 @@ class EmojiSource:
         self.train = tuple(p for p in self.pictures if split(p.concept.key, p.style) == "train")
         if not self.train:
             raise DataError(f"{folder}: holds no picture to train on")
-        self._asked = (folder, tuple(styles), tuple(groups))
+        self._asked = (folder, tuple(styles), tuple(groups), pairs)
+        self._mix = compose.MIX if pairs is None else compose.mix(pairs / 100)
         by_style = {style: tuple(p for p in self.train if p.style == style) for style in there}
         self._colours: dict[int, Paint | None] = {}
         self._cast = compose.Cast(by_style, self.colour_of)
 
-    def __reduce__(self) -> tuple[type[EmojiSource], tuple[Path, tuple[str, ...], tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[EmojiSource], tuple[Path, tuple[str, ...], tuple[str, ...], int | None]]:
         """Sent to another process by name: a memory map would travel as all of its pictures."""
         return EmojiSource, self._asked
 
@@ -236,7 +243,7 @@ class EmojiSource:
         """What the k-th view shows: every (concept, style) pair of the training part plays the main part once an epoch."""
         epoch, place = divmod(k, len(self.train))
         main = self.train[int(_order(len(self.train), seed, epoch)[place])]
-        return compose.scene(Random(f"{seed} {k}"), main, self._cast)
+        return compose.scene(Random(f"{seed} {k}"), main, self._cast, self._mix)
 
     def captions(self) -> Iterator[str]:
         """Words enough for a vocabulary: every name, synonym and tag, every colour and number, and many whole captions."""
@@ -273,6 +280,11 @@ class EmojiSource:
         """One icon on white, as plain views show it. Shapes: -> [side side 3]."""
         piece = collage.Piece(picture.row, 0.5, 0.5, compose.FRAME)
         return collage.render(Scene(collage.WHITE, (piece,), ""), self.levels, self.colour_of, side)
+
+    def couple(self, left: Picture, right: Picture, side: int) -> NDArray[np.uint8]:
+        """Two icons side by side on white, as views show them. Shapes: -> [side side 3]."""
+        pieces = tuple(collage.Piece(one.row, x, 0.5, 0.48) for one, x in ((left, 0.25), (right, 0.75)))
+        return collage.render(Scene(collage.WHITE, pieces, ""), self.levels, self.colour_of, side)
 
     def colour_of(self, row: int) -> Paint | None:
         """The main colour of a stored picture, found once."""
