@@ -242,6 +242,11 @@ def test_a_pattern_is_filled(tmp_path: Path) -> None:
     assert len(recipe.file_name("{date}.png", made()).stem) == len("2026-01-01")
 
 
+def test_no_name_begins_like_a_flag() -> None:
+    assert recipe.file_name(recipe.PATTERN, made(seed=-5)).name == "minus-5-a-red-fox-000.png"
+    assert recipe.file_name("of{seed}.png", made(seed=-5)).name == "of-5.png"
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

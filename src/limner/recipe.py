@@ -142,7 +142,8 @@ def file_name(pattern: str | Path, recipe: Recipe) -> Path:
         raise ConfigError(f"{pattern}: not a pattern for file names ({error})") from None
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{pattern}: a picture's name must end in {', '.join(FORMATS)}")
-    return path
+    # A name that begins with "-" is taken for a flag by most commands.
+    return path.with_name(f"minus{path.name}") if recipe.seed < 0 and path.name.startswith("-") else path
 
 
 def slug(text: str, most: int = 40) -> str:
