@@ -130,7 +130,7 @@ def same_run(run: Path, preset: Preset, stage: str, changed: frozenset[str] = fr
         if before.get(name) != now.get(name) and name not in changed:
             raise TrainingError(
                 f"{run}: {name} was {before.get(name)!r} when this run began and is {now.get(name)!r} now; "
-                f"put it back, choose another folder, or allow the change of {name}"
+                f"put it back, choose another folder, or allow the change (--allow {name})"
             )
 
 
