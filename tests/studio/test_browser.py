@@ -334,10 +334,12 @@ def test_a_painted_mask_is_repainted_and_found_in_the_history(page: Page) -> Non
     page.click(".lm-thumb")
     page.until(lambda: "edit" in page.see(".lm-facts").text, "what it was made from")
     before = len(page.all(".lm-thumb"))
-    page.click("#lm-delete")
+    page.see("#lm-delete").send_keys(Keys.ENTER)
     page.until(lambda: not page.all(".lm-thumb"), "the picture to go")
-    page.click("#lm-undo")
+    page.until(lambda: page.driver.switch_to.active_element.get_attribute("id") == "lm-undo", "the focus on what undoes it")
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.until(lambda: len(page.all(".lm-thumb")) == before, "the picture to come back")
+    page.until(lambda: page.driver.switch_to.active_element.get_attribute("id") == "lm-delete", "the focus on what was undone")
 
 
 def test_nothing_is_fetched_from_elsewhere(page: Page) -> None:

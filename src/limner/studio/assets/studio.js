@@ -133,6 +133,18 @@
   let key = null;
   document.addEventListener("focusin", (event) => (key = event.target.closest?.("[data-key]")?.dataset.key ?? null));
 
+  // A button that its own press greys out or removes hands the focus on to the one that takes the deed back.
+  const UNDOES = { "lm-delete": "lm-undo", "lm-undo": "lm-delete" };
+  let pressed = null;
+  document.addEventListener("click", ({ target }) => (pressed = target.closest?.("button")?.id ?? null));
+  function handOn() {
+    const next = document.getElementById(UNDOES[pressed] ?? "");
+    if (document.activeElement === document.body && seen(next) && !next.disabled) {
+      next.focus();
+      pressed = null;
+    }
+  }
+
   const label = (selector, name) =>
     document.querySelectorAll(selector).forEach((e) => e.getAttribute("aria-label") || e.setAttribute("aria-label", name));
 
@@ -148,6 +160,7 @@
   function settle() {
     asked = false;
     if (key && document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    handOn();
     document.querySelectorAll(".lm-status").forEach((e) => {
       if (!e.hasAttribute("role")) {
         e.setAttribute("role", "status");
