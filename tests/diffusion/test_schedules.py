@@ -134,6 +134,7 @@ def test_even_snr_steps_have_almost_equal_ratios_of_noise(schedule) -> None:
     ("levels", "steps", "says"),
     [
         (1000, "ddim60", "no whole stride"),
+        (1000, "ddim1", "no whole stride"),
         (1000, "ddim0", "visits no level"),
         (1000, "trail0", "visits no level"),
         (1000, "9" * 5000, "no spacing"),

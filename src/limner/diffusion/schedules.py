@@ -159,7 +159,7 @@ def _no_level(word: str) -> ConfigError:
 
 
 def _strided(T: int, count: int, word: str) -> tuple[int, ...]:
-    for stride in range(1, T + 1):
+    for stride in range(1, T):  # a stride of T would visit the cleanest level alone, which draws nothing
         levels = range(0, T, stride)
         if len(levels) == count:
             return tuple(levels)
