@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limner.diffusion import consistency
+from limner.diffusion.targets import like
 from tests.golden.case import Case
 
 
@@ -17,7 +18,7 @@ def run(case: Case) -> dict[str, Tensor]:
 
     def seer(weights: str, least: float | None) -> consistency.Seer:
         w = case.input(weights)
-        return consistency.seer(lambda x, t: torch.tanh(x @ w + 1e-3 * t[:, None]), spread=spread, least=least)
+        return consistency.seer(lambda x, t: torch.tanh(x @ w + like(1e-3 * t, x)), spread=spread, least=least)
 
     return {
         "loss": consistency.loss(
