@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from limner.config import PriorSettings
 from limner.networks.diffusion_prior import DiffusionPrior
 from tests.golden.case import Case
 from tests.golden.conftest import VECTORS
-from tests.golden.runners import diffusers_prior, glide_pipeline, karras_samplers
+from tests.golden.runners import consistency_losses, diffusers_prior, discrete_samplers, glide_pipeline, karras_samplers
 
 PIPELINE = VECTORS / "openai" / "glide_pipeline_inpaint_cfg5"
 SAMPLER = VECTORS / "unclip_dalle3" / "dpmpp2m_karras_10"
+DDIM = VECTORS / "unclip_dalle3" / "ddim_linear_20"
+MULTISTEP = VECTORS / "unclip_dalle3" / "dpmpp2m_linear_10"
+CONSISTENCY = VECTORS / "unclip_dalle3" / "cm_loss_training"
 
 
 def changed(folder: Path, to: Path, config: dict[str, Any], inputs: dict[str, Tensor]) -> Case:
@@ -27,7 +31,11 @@ def changed(folder: Path, to: Path, config: dict[str, Any], inputs: dict[str, Te
     spec["config"] |= config
     for name, x in inputs.items():
         kind = str(x.dtype).removeprefix("torch.")
-        spec["inputs"][name] = {"kind": "values", "dtype": kind, "shape": list(x.shape), "values": x.flatten().tolist()}
+        if isinstance(spec["inputs"], list):
+            entry = next(entry for entry in spec["inputs"] if entry["name"] == name)
+            entry |= {"dist": "values", "dtype": kind, "shape": list(x.shape), "values": x.tolist()}
+        else:
+            spec["inputs"][name] = {"kind": "values", "dtype": kind, "shape": list(x.shape), "values": x.flatten().tolist()}
     (to / "case.json").write_text(json.dumps(spec))
     (to / "expected.safetensors").write_bytes((folder / "expected.safetensors").read_bytes())
     return Case(to, torch.float64)
@@ -82,3 +90,54 @@ def test_louder_noise_of_ancestral_steps_is_as_much_louder(tmp_path: Path) -> No
 
     quiet = second(0.0)
     torch.testing.assert_close(second(1.5) - quiet, 1.5 * (second(1.0) - quiet))
+
+
+def scheduled(folder: Path, to: Path, config: dict[str, Any], **options: object) -> dict[str, Tensor]:
+    """What the case gives with other options of its scheduler."""
+    to.mkdir(exist_ok=True)
+    kwargs = Case(folder).config["kwargs"] | options
+    return discrete_samplers.run(changed(folder, to, {**config, "kwargs": kwargs}, {}))
+
+
+def test_clipped_steps_of_ddim_keep_the_noise_that_the_network_said(tmp_path: Path) -> None:
+    """As diffusers has it: only what is seen as clean is clipped."""
+    free, clipped = (
+        scheduled(DDIM, tmp_path, {"steps": 2}, clip_sample=clip, clip_sample_range=0.25)["trajectory"][0]
+        for clip in (False, True)
+    )
+    alpha_bar = (1 - torch.linspace(1e-4, 0.02, 1000)).cumprod(0).double()  # two steps visit levels 500 and 0
+    x, mean, spread = Case(DDIM).input("x_T").double(), Case(DDIM).input("mean").double(), Case(DDIM).config["s"] ** 2
+    signal = alpha_bar[500]
+    x_0 = mean + signal.sqrt() * spread / (signal * spread + 1 - signal) * (x - signal.sqrt() * mean)
+    assert (x_0.abs() > 0.25).any()
+    torch.testing.assert_close(clipped - free, alpha_bar[0].sqrt() * (x_0.clamp(-0.25, 0.25) - x_0), rtol=0, atol=1e-6)
+
+
+def test_a_schedule_stretched_to_no_signal_begins_with_pure_noise(tmp_path: Path) -> None:
+    stretched = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    first = scheduled(DDIM, tmp_path, {"steps": 1}, **stretched)["final"]
+    torch.testing.assert_close(first, Case(DDIM).input("mean").double().expand_as(first))  # nothing of x_T is left to be seen
+
+
+def test_levels_noisier_than_asked_for_are_left_out(tmp_path: Path) -> None:
+    sigmas = scheduled(MULTISTEP, tmp_path, {}, lambda_min_clipped=-2.0)["sigmas"]
+    assert sigmas[0] <= math.exp(2) < scheduled(MULTISTEP, tmp_path, {})["sigmas"][0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("solver_order", 3), ("algorithm_type", "sde-dpmsolver++"), ("use_lu_lambdas", True)]
+)
+def test_a_solver_that_limner_does_not_have_is_not_taken_for_another(tmp_path: Path, option: str, value: object) -> None:
+    with pytest.raises(ValueError, match="no such solver"):
+        scheduled(MULTISTEP, tmp_path, {}, **{option: value})
+
+
+def test_losses_of_consistency_training_take_pictures_too(tmp_path: Path) -> None:
+    x_0, noise = (torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    large = consistency_losses.run(changed(CONSISTENCY, tmp_path, {}, {"x0": x_0, "noise": noise}))["loss"]
+    rows = [
+        consistency_losses.run(changed(CONSISTENCY, tmp_path, {}, {"x0": x_0[:, i, j], "noise": noise[:, i, j]}))["loss"]
+        for i in range(3)
+        for j in range(6)
+    ]
+    torch.testing.assert_close(large, torch.stack(rows).mean(0))

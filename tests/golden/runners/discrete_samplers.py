@@ -22,6 +22,7 @@ from tests.golden.runners.closed_form import data, output, rounded_x0
 
 Rounding = Callable[[Tensor, Tensor, Tensor, str], Tensor]  # (alpha_bar [], x, output, target) -> x_0
 
+LEAST_SIGNAL = 2.0**-24  # where a sampler divides by the signal and would meet none
 TARGETS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 
 
@@ -51,26 +52,31 @@ def _ddim(case: Case) -> dict[str, Tensor]:
         case _:
             levels = np.linspace(0, len(alpha_bar) - 1, steps).round()[::-1]
     final = CLEAN if settings.get("set_alpha_to_one", True) else 0
-    x, walked = case.input("x_T"), []
+    x, walked, clip = case.input("x_T"), [], _clip(settings, by_default=True)
     denoise = _denoiser(case, alpha_bar, _through_alpha_bar)
     for i, t in enumerate(int(level) for level in levels):
         s = t - stride if t >= stride else final
-        x = samplers.last(samplers.ddim(denoise, alpha_bar, x, (t, s), _draw(case, x, i), eta=case.config.get("eta", 0.0)))
+        steps_made = samplers.ddim(denoise, alpha_bar, x, (t, s), _draw(case, x, i), eta=case.config.get("eta", 0.0))
+        (step,) = steps_made
+        # They clip the clean sample, but go on with the noise that the network said; limner's is that of the clipped one.
+        x = step.x + at(alpha_bar, s).sqrt().to(x.dtype) * (clip(step.x0) - step.x0)
         walked.append(x)
     return {"timesteps": torch.tensor(levels.astype(np.int64)), "trajectory": torch.stack(walked), "final": x}
 
 
 def _multistep(case: Case) -> dict[str, Tensor]:
     settings, steps = case.config["kwargs"], case.config["steps"]
-    table = _alpha_bar(settings)
+    _refuse_other_solvers(settings)
+    table = _alpha_bar(settings, least=LEAST_SIGNAL)
     ratios = _ratios(table)
+    levels = int((ratios <= math.exp(-settings.get("lambda_min_clipped", -math.inf))).sum())  # noisier ones are left out
     match settings.get("timestep_spacing", "linspace"):
         case "linspace":
-            times = np.linspace(0, len(ratios) - 1, steps + 1).round()[::-1][:-1]
+            times = np.linspace(0, levels - 1, steps + 1).round()[::-1][:-1]
         case "leading":
-            times = (np.arange(steps + 1) * (len(ratios) // (steps + 1))).round()[::-1][:-1] + settings.get("steps_offset", 0)
+            times = (np.arange(steps + 1) * (levels // (steps + 1))).round()[::-1][:-1] + settings.get("steps_offset", 0)
         case _:
-            times = np.arange(len(ratios), 0, -len(ratios) / steps).round() - 1
+            times = np.arange(levels, 0, -len(ratios) / steps).round() - 1
     sigmas, times = _sigmas(settings, ratios, times, np.array([ratios[-1], ratios[0]]))
     to_clean = settings.get("final_sigmas_type", "zero") == "zero"
     ends = [] if to_clean else [float(ratios[0])]
@@ -102,7 +108,7 @@ def _heun(case: Case) -> dict[str, Tensor]:
     alpha_bar = schedules.from_sigmas(torch.tensor(sigmas[::-1].copy()))
     met: list[Tensor] = []
     x = _start(case, sigmas)
-    denoise = _denoiser(case, alpha_bar, _through_ratio, met=met)
+    denoise = targets.edited(_denoiser(case, alpha_bar, _through_ratio, met=met), _clip(settings, by_default=False))
     last = samplers.last(samplers.heun(denoise, alpha_bar, x, _all(alpha_bar), _draw(case, x, 0), straight_above=math.inf))
     twice = np.repeat(sigmas, 2)[1:]
     return {
@@ -115,7 +121,7 @@ def _heun(case: Case) -> dict[str, Tensor]:
 
 def _euler(case: Case) -> dict[str, Tensor]:
     settings = case.config["kwargs"]
-    ratios = _ratios(_alpha_bar(settings))
+    ratios = _ratios(_alpha_bar(settings, least=LEAST_SIGNAL))
     sigmas, times = _sigmas(settings, ratios, _times(settings, len(ratios), case.config["steps"]))
     alpha_bar = schedules.from_sigmas(torch.tensor(sigmas[::-1].copy()))
     x = _start(case, sigmas)
@@ -129,8 +135,22 @@ def _trajectory(steps: list[Step]) -> dict[str, Tensor]:
     return {"trajectory": torch.stack([step.x for step in steps]), "final": steps[-1].x}
 
 
-def _alpha_bar(settings: dict) -> Tensor:
-    """Their tables are float32."""
+def _refuse_other_solvers(settings: dict) -> None:
+    """Raises: ValueError for a solver that must not be taken for DPM-Solver++ of first or second order."""
+    own = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint", "thresholding": False}
+    own |= {f"use_{name}": False for name in ("lu_lambdas", "exponential_sigmas", "beta_sigmas", "flow_sigmas")}
+    other = [name for name, value in own.items() if settings.get(name, value) != value]
+    if other or settings.get("solver_order", 2) > 2:
+        raise ValueError(f"limner has no such solver: {', '.join(other) or 'of third order'}")
+
+
+def _clip(settings: dict, *, by_default: bool) -> targets.Clip:
+    edge = settings.get("clip_sample_range", 1.0) if settings.get("clip_sample", by_default) else math.inf
+    return lambda x_0: x_0.clamp(-edge, edge)
+
+
+def _alpha_bar(settings: dict, *, least: float = 0.0) -> Tensor:
+    """Their tables are float32; the last entry is `least` where they are stretched until no signal is left at the end."""
     levels = settings.get("num_train_timesteps", 1000)
     low, high = settings.get("beta_start", 1e-4), settings.get("beta_end", 0.02)
     match settings.get("beta_schedule", "linear"):
@@ -141,7 +161,13 @@ def _alpha_bar(settings: dict) -> Tensor:
         case _:
             alpha_bar = schedules.cosine(levels)
             betas = targets.beta(alpha_bar, torch.arange(levels), torch.arange(levels) - 1).float()
-    return (1 - betas).cumprod(0).double()
+    if not settings.get("rescale_betas_zero_snr"):
+        return (1 - betas).cumprod(0).double()
+    share = (1 - betas).cumprod(0).sqrt()
+    share = (share - share[-1]) * (share[0] / (share[0] - share[-1]))
+    stretched = torch.cat([share[:1] ** 2, share[1:] ** 2 / share[:-1] ** 2]).cumprod(0).double()
+    stretched[-1] = least
+    return stretched
 
 
 def _ratios(alpha_bar: Tensor) -> np.ndarray:
