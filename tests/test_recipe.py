@@ -275,6 +275,10 @@ def test_a_folder_is_filled_with_names(tmp_path: Path) -> None:
     assert Image(PICTURE, made(index=2)).save(tmp_path).name == "7-a-red-fox-002.png"
 
 
+def test_a_folder_that_is_not_there_yet_is_named_by_a_slash(tmp_path: Path) -> None:
+    assert recipe.save(Image(PICTURE, made()), f"{tmp_path}/new/") == tmp_path / "new" / "7-a-red-fox-000.png"
+
+
 def test_a_taken_name_is_never_overwritten(tmp_path: Path) -> None:
     names = [Image(PICTURE, made(seed=seed)).save(tmp_path / "deep" / "a.png").name for seed in range(3)]
     assert names == ["a.png", "a-2.png", "a-3.png"]

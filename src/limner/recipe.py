@@ -108,13 +108,18 @@ def config_hash(settings: SystemSettings) -> str:
 def save(image: Image, out: str | Path = PATTERN, *, metadata: bool = True) -> Path:
     """Write a picture under a name made from a pattern (see `file_name`); a taken name gets -2, -3, ...
 
-    The suffix chooses the format: .png, .jpg, .jpeg or .webp. A folder that exists is filled with names by `PATTERN`.
+    The suffix chooses the format: .png, .jpg, .jpeg or .webp. A folder (see `pattern_of`) is filled with names by `PATTERN`.
 
     Raises: ConfigError for a pattern that cannot be filled; LimnerError when the disk refuses, nothing is left behind then.
     """
-    path = file_name(Path(out, PATTERN) if out and Path(out).is_dir() else out, image.recipe)
+    path = file_name(pattern_of(out), image.recipe)
     data = encode(image.picture, image.recipe if metadata else None, FORMATS[path.suffix.lower()])
     return write_new(path, data)
+
+
+def pattern_of(out: str | Path) -> str | Path:
+    """A pattern as it is; for a folder, one that exists or whose name ends in "/", `PATTERN` in it."""
+    return Path(out, PATTERN) if str(out).endswith("/") or (out and Path(out).is_dir()) else out
 
 
 def file_name(pattern: str | Path, recipe: Recipe) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pytest
 
 from tests.cli.conftest import Limner, opened
 
@@ -49,3 +50,30 @@ def test_a_box_outside_the_picture_is_a_usage_error(limner: Limner) -> None:
     assert said.code == 2
     assert "leaves the picture of 24x20" in said.err
     assert not list(Path().glob("*fox*"))
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("edit", "old.png", "a fox", "--mask", "0,0,8,20"),
+        ("sketch", "old.png", "a fox"),
+        ("outpaint", "old.png", "a fox", "--left", "6"),
+        ("upscale", "old.png", "a fox"),
+    ],
+)
+def test_a_folder_that_is_not_there_yet_is_made(limner: Limner, verb: tuple[str, ...]) -> None:
+    old()
+    said = limner(*verb, "-m", "tiny", "-s", "0", "-o", "new/")
+    assert said.lines == ["new/0-a-fox-000.png"]
+    again = limner("reproduce", "new/0-a-fox-000.png", "--parent", ".", "-o", "again/")
+    assert (again.code, again.lines) == (0, ["identical new/0-a-fox-000.png"])
+    assert Path("again/0-a-fox-000.png").is_file()
+
+
+@pytest.mark.parametrize("out", ["a.tif", "{sed}.png", "old.png/a.png"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_drawn(limner: Limner, out: str) -> None:
+    old()
+    said = limner("edit", "old.png", "a fox", "--mask", "0,0,8,20", "-m", "tiny", "-s", "0", "-o", out)
+    assert said.code in (1, 2)
+    assert "on cpu, seed" not in said.err
+    assert limner("reproduce", "old.png", "-o", out).err.splitlines()[0] == said.err.splitlines()[0]

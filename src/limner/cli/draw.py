@@ -76,7 +76,7 @@ def draw(
     wishes = {"n": n, "seed": seed_of(seed), "steps": steps, "guidance": guidance, "sampler": sampler, "negative": negative}
     wishes |= {"batch": batch, "label": label, "clip_scale": PULL if clip and clip_scale is None else clip_scale}
     asked = prompts.requests(words, prompt_file, wishes, wordless=not words and prompt_file is None and _wordless(model))
-    plan = Plan(asked, pattern(out, asked[0], model), metadata, grid)
+    plan = Plan(asked, pattern(out, model, asked[0].prompt, asked[0].seed), metadata, grid)
     side = None if size is None else side_of(size)
     if dry_run:
         from limner.cli import planning
@@ -171,17 +171,15 @@ def side_of(text: str) -> int:
     return int(parts[0])
 
 
-def pattern(out: str, first: Request, model: str) -> str:
+def pattern(out: str, model: str, prompt: str = "", seed: int = 0) -> str:
     """The pattern of file names, checked before anything is drawn; a folder gets the usual names.
 
     Raises: ConfigError for a pattern that cannot be filled; LimnerError when its folder cannot be written.
     """
     from limner import recipe
 
-    chosen = str(Path(out, recipe.PATTERN)) if out.endswith("/") or Path(out).is_dir() else out
-    some = recipe.Recipe(
-        prompt=first.prompt, model=Path(model).name, config_hash="", seed=first.seed, stages=(), width=1, height=1
-    )
+    chosen = str(recipe.pattern_of(out))
+    some = recipe.Recipe(prompt=prompt, model=Path(model).name, config_hash="", seed=seed, stages=(), width=1, height=1)
     folder = recipe.file_name(chosen, some).parent
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.draw import MODEL, OUT, facts, seed_of
+from limner.cli.draw import MODEL, OUT, facts, pattern, seed_of
 from limner.cli.flags import Device, Dtype, Model, Precision, option, verb
 from limner.cli.terminal import Terminal
 
@@ -164,10 +164,14 @@ def upscale(
 
 
 def _loaded(asked: Files, method: Method | None = None) -> Pipe:
-    """The model; with a method, the one of its siblings that repaints a region."""
+    """The model; with a method, the one of its siblings that repaints a region.
+
+    Raises: as `draw.pattern`, when the pictures could not be written.
+    """
     from limner.systems import choosing
     from limner.systems.drawing import load_pipe
 
+    pattern(asked.out, asked.model)  # refused now, not when the picture is drawn
     model = asked.model if method is None else choosing.painter(asked.model, method.value)
     return load_pipe(model, device=asked.device, dtype=asked.dtype.value)
 

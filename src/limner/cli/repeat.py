@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from limner.cli.draw import pattern
 from limner.cli.flags import Dtype, option, verb
 from limner.cli.terminal import Terminal
 
@@ -40,6 +41,8 @@ def reproduce(
     from limner.systems import ancestry
 
     code = 0
+    if out is not None:
+        pattern(out, model or "")  # refused now, not when the picture is drawn
     wanted = [(path, path) for path in pictures]
     if chain:
         wanted = [(link, path) for path in pictures for link in ancestry.chain(path, parents or ())]
