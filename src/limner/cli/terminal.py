@@ -90,10 +90,15 @@ class Terminal:
             mark = f"limner: {level}: " if level in ("warning", "error") else ""
             _write(sys.stderr, mark + printable(text) + (f"\n  {printable(hint)}" if hint else ""))
 
+    @property
+    def bars(self) -> bool:
+        """Whether there may be a bar, where a person can see it."""
+        return self.progress and not self.quiet and not self.log_json
+
     @contextlib.contextmanager
     def bar(self) -> Iterator[Tell]:
         """A progress bar on stderr while something runs, where a person can see it; gives what moves it."""
-        if self.quiet or self.log_json or not self.progress or not sys.stderr.isatty():
+        if not self.bars or not sys.stderr.isatty():
             yield lambda text, done, of: None
             return
         from rich.console import Console

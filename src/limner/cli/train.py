@@ -56,6 +56,7 @@ def train(
     Several processes: torchrun --nproc-per-node 2 -m limner train ...
     """
     import limner
+    from limner.training.log import Voice
 
     saved = limner.train(
         limner.load_preset(preset, settings or ()),
@@ -68,6 +69,7 @@ def train(
         workers=workers,
         resume=resume,
         changed=allow or (),
+        voice=Voice(terminal.say, terminal.bars),
     )
     terminal.result(str(saved), checkpoint=str(saved), run=str(out))
 

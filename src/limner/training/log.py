@@ -6,9 +6,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -17,18 +17,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 Line = dict[str, Any]
 
 
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class Voice(NamedTuple):
+    """How a run speaks to the person who started it."""
+
+    say: Callable[[str], None] = _to_stderr  # one line; above the bar, as whatever goes to stderr while there is one
+    bar: bool = True  # whether there may be a bar; there is none either when stderr is a file
+
+
 class Log:
     """An open log: `write` appends one line of JSON and tells the person at the terminal. Closed by `close`."""
 
-    def __init__(self, path: Path, *, step: int, steps: int, every: float = 60.0) -> None:
+    def __init__(self, path: Path, *, step: int, steps: int, every: float = 60.0, voice: Voice | None = None) -> None:
         _cut(path, step)
         self.file: IO[str] = path.open("a", encoding="utf-8")
         self.every = every
+        self.voice = voice or Voice()
         self.spoke = -every
         self.bar: Progress | None = None
         self.task: TaskID | None = None
         console = Console(stderr=True)
-        if console.is_terminal:
+        if self.voice.bar and console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
             self.bar = Progress(*columns, console=console)
             self.task = self.bar.add_task("training", total=steps, completed=step)
@@ -45,12 +58,8 @@ class Log:
             self.say(spoken(line))
 
     def say(self, text: str) -> None:
-        """One line to the person, on stderr."""
-        if self.bar is not None:
-            self.bar.console.print(text, highlight=False)
-        else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+        """One line to the person."""
+        self.voice.say(text)
 
     def close(self) -> None:
         """End the bar and the file."""

@@ -20,7 +20,7 @@ from limner.errors import ConfigError, TrainingError
 from limner.tokens import Tokenizer
 from limner.training import checkpoints, distributed, exporting, feed, loop, samples, starting
 from limner.training.distributed import Ranks
-from limner.training.log import Line, Log, peak_memory_mb
+from limner.training.log import Line, Log, Voice, peak_memory_mb
 from limner.training.loop import QUARTILES, Report, Run
 from limner.training.starting import Start
 
@@ -40,11 +40,13 @@ def train(
     resume: bool = True,
     changed: Sequence[str] = (),
     logged: int = LOGGED,
+    voice: Voice | None = None,
 ) -> Path:
     """Train a stage of a preset in the folder `out` and return its newest checkpoint.
 
     A folder that holds a run of the same preset is continued; `changed` names settings (training.steps) that may differ
-    from when it began. `data` stands in for the recipe's source. Under torchrun every rank calls this alike.
+    from when it began. `data` stands in for the recipe's source; `voice` is how it speaks. Under torchrun every rank calls
+    this alike.
 
     Raises: TrainingError when the run cannot go on; KeyboardInterrupt after saving, when told to stop.
     """
@@ -64,7 +66,7 @@ def train(
                 loop.restore(run, saved)
             _note_facts(run, saved, start)
             distributed.wait(ranks)
-            return _session(run, max_minutes=max_minutes, workers=workers, logged=logged)
+            return _session(run, max_minutes=max_minutes, workers=workers, logged=logged, voice=voice)
     finally:
         torch.set_num_threads(before)
         distributed.leave(ranks)
@@ -84,13 +86,13 @@ def stage_of(preset: Preset, stage: str) -> tuple[StageSettings, TrainSettings]:
     return stages[stage], recipe
 
 
-def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int) -> Path:
+def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int, voice: Voice | None) -> Path:
     """Train until the end, the time or a signal; the last thing done is a checkpoint."""
     wishes = loop.Wishes()
     ends = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     recipe = run.recipe
     if run.ranks.first:
-        log = Log(run.folder / "log.jsonl", step=run.step, steps=recipe.steps)
+        log = Log(run.folder / "log.jsonl", step=run.step, steps=recipe.steps, voice=voice)
         log.say(f"{run.folder}: {_opening(run)}")
     pending: list[Report] = []
     stop: loop.Stop = ""
