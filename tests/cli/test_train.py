@@ -35,3 +35,9 @@ def test_training_has_a_bar_unless_none_is_wanted(
     said = train(limner, *flags, out="run[red]")
     assert ("2/2" in said.err) is shown
     assert "run[red]: a new run" in said.err
+
+
+def test_a_run_that_is_stopped_says_what_was_saved_and_how_to_go_on(limner: Limner) -> None:
+    said = train(limner, "--set", "training.0.steps=100", "--max-minutes", "0")
+    step = int(said.out.strip().removeprefix("run/step-"))
+    assert said.err.splitlines()[-1] == f"run: saved after step {step}; the same command goes on from there"

@@ -108,6 +108,8 @@ def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int, 
                         pending = []
                     if saves:
                         loop.store(run)
+                    if stop:
+                        log.say(f"{run.folder}: saved after step {run.step}; the same command goes on from there")
                     if recipe.sample_every and run.step % recipe.sample_every == 0:
                         _sample(run)
                     if ends is not None and time.monotonic() >= ends:
