@@ -41,3 +41,11 @@ def test_a_run_that_is_stopped_says_what_was_saved_and_how_to_go_on(limner: Limn
     said = train(limner, "--set", "training.0.steps=100", "--max-minutes", "0")
     step = int(said.out.strip().removeprefix("run/step-"))
     assert said.err.splitlines()[-1] == f"run: saved after step {step}; the same command goes on from there"
+
+
+def test_training_says_which_pictures_it_leaves_out(limner: Limner) -> None:
+    assert limner("data", "build", "shapes", "--out", "mine", "-n", "3", "--side", "16").code == 0
+    Path("mine/000001.png").write_bytes(b"")
+    Path("mine/000002.txt").unlink()
+    said = train(limner, "--data", "mine", "--set", "training.0.steps=4")
+    assert "mine: left out 1 no caption (000002.png); 1 file is empty (000001.png)" in said.err.splitlines()

@@ -15,6 +15,7 @@ import torch
 
 from limner import tokens
 from limner.config import Preset, StageSettings, TrainSettings
+from limner.data.pictures import Pictures
 from limner.data.source import Source, open_source
 from limner.errors import ConfigError, TrainingError
 from limner.tokens import Tokenizer
@@ -94,6 +95,7 @@ def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int, 
     if run.ranks.first:
         log = Log(run.folder / "log.jsonl", step=run.step, steps=recipe.steps, voice=voice)
         log.say(f"{run.folder}: {_opening(run)}")
+        told = ""  # of the pictures that cannot be used
     pending: list[Report] = []
     stop: loop.Stop = ""
     with loop.interruptible(wishes.interrupted):
@@ -108,6 +110,10 @@ def _session(run: Run, *, max_minutes: float | None, workers: int, logged: int, 
                         pending = []
                     if saves:
                         loop.store(run)
+                        left = _left_out(run.plan.source)
+                        if left != told:
+                            log.say(f"{run.plan.source.name}: left out {left}")
+                        told = left
                     if stop:
                         log.say(f"{run.folder}: saved after step {run.step}; the same command goes on from there")
                     if recipe.sample_every and run.step % recipe.sample_every == 0:
@@ -209,6 +215,13 @@ def _note_facts(run: Run, saved: checkpoints.Saved | None, start: Start | None) 
         run.facts["start"] = {"name": start.name, "weights": start.hash}
     elif saved is not None and "start" in saved.facts:
         run.facts["start"] = saved.facts["start"]
+
+
+def _left_out(source: Source) -> str:
+    """Which pictures cannot be used and why, as far as this process has met them."""
+    if not isinstance(source, Pictures):
+        return ""
+    return "; ".join(str(skipped) for skipped in (source.listed.skipped, source.skipped) if skipped.counts)
 
 
 def _opening(run: Run) -> str:
