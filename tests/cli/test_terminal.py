@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.cli import app
 from limner.cli.terminal import printable
 from limner.errors import LimnerError
 from limner.systems import drawing
@@ -97,3 +98,30 @@ def test_ctrl_c_ends_with_130_and_whole_pictures_only(tiny: Path) -> None:
     assert Path(first.strip()).is_file()
     assert "limner: error: interrupted" in err
     assert {path.suffix for path in Path().iterdir()} == {".png"}
+
+
+@pytest.mark.parametrize("words", ["--version", "draw --help", "models list", "completion bash"])
+def test_a_full_disk_under_stdout_is_one_line(words: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "limner", *words.split()]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("limner: error: No space left on device")
+    assert "Traceback" not in ended.stderr
+
+
+def test_closed_streams_are_no_accident(limner: Limner, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)  # as Python starts where they are closed
+    assert app.run(["draw", "a fox", "-m", "tiny", "-s", "0", "-n", "2"]) == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["0-a-fox-000.png", "0-a-fox-001.png"]
+    assert app.run(["--version"]) == 0
+    assert app.run(["draw", "--prompt-file", "-", "-m", "tiny"]) == 2
+
+
+def test_an_interruption_before_a_verb_begins_is_one_line(limner: Limner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "app", raising(KeyboardInterrupt()))
+    said = limner("draw", "fox")
+    assert (said.code, said.err) == (130, "limner: error: interrupted\n")

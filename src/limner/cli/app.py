@@ -47,7 +47,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"limner {__version__}\n")
+        Terminal().result(f"limner {__version__}")
         raise typer.Exit
 
 
@@ -101,7 +101,7 @@ def run(args: Sequence[str]) -> int:
         return getattr(error, "exit_code", USAGE)
     except typer.Abort:
         return terminal.failed(KeyboardInterrupt())
-    except LimnerError as error:
+    except (LimnerError, OSError, KeyboardInterrupt) as error:  # before a verb began, or while --help was written
         return terminal.failed(error)
     return code if isinstance(code, int) else 0
 

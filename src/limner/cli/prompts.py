@@ -53,6 +53,8 @@ def lines(file: str) -> Iterator[Line]:
     """
     name = "stdin" if file == "-" else file
     try:
+        if file == "-" and sys.stdin is None:
+            raise InputError("stdin: is closed; give it prompts, or name a file")
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         text = data.decode("utf-8-sig")
     except OSError as error:

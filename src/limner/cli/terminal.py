@@ -98,7 +98,7 @@ class Terminal:
     @contextlib.contextmanager
     def bar(self) -> Iterator[Tell]:
         """A progress bar on stderr while something runs, where a person can see it; gives what moves it."""
-        if not self.bars or not sys.stderr.isatty():
+        if not self.bars or sys.stderr is None or not sys.stderr.isatty():
             yield lambda text, done, of: None
             return
         from rich.console import Console
@@ -186,6 +186,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _write(stream: Any, line: str) -> None:
+    if stream is None:  # closed before the start, as by `limner ... >&-`
+        return
     try:
         stream.write(line + "\n")
     except UnicodeEncodeError:
