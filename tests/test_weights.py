@@ -96,6 +96,15 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "a.png").exists()
 
 
+def test_what_somebody_keeps_in_a_checkpoint_is_not_deleted_with_it(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    states = {"base": {"w": torch.ones(2)}, "up": {"w": torch.ones(2)}}
+    with pytest.raises(CheckpointError, match=r"tiny: notes\.txt in it was put there by somebody else and would be lost"):
+        weights.save_folder(folder, SETTINGS, states, "# New\n")
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "CARD.md").read_text() == "# Tiny\n"
+
+
 def test_every_stage_must_come_with_weights(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="the system has stages base, up, but weights came for base, other"):
         weights.save_folder(tmp_path / "x", SETTINGS, {"base": {}, "other": {}}, "")

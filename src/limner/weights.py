@@ -92,20 +92,20 @@ def save_folder(
 ) -> Path:
     """Write a checkpoint folder whole or not at all; floating weights are stored as `dtype` (None: as they are).
 
-    An older checkpoint is replaced. Tensors are asked for and written one at a time.
+    An older checkpoint is replaced, unless somebody keeps other files in it. Tensors are asked for and written one at a time.
 
     `states` holds one state dict for every stage; `files` are what else the system reads (a vocabulary). Networks with a base
     are stored as changes to it, which must be there when they are loaded.
 
-    Raises: CheckpointError when `path` is something other than a checkpoint or a stage has no weights; LimnerError when the
-        disk refuses.
+    Raises: CheckpointError when `path` is or holds something other than a checkpoint or a stage has no weights; LimnerError
+        when the disk refuses.
     """
     names = list(settings.networks())
     _check_names([*names, *(files or {})])
     if sorted(names) != sorted(states):
         raise CheckpointError(f"{path}: the system has stages {_said(names)}, but weights came for {_said(list(states))}")
-    if path.exists() and not _replaceable(path):
-        raise CheckpointError(f"{path}: exists and is not a checkpoint folder; choose another name")
+    if path.exists():
+        _check_replaceable(path)
 
     def write(fresh: Path) -> None:
         for name in names:
@@ -323,8 +323,15 @@ def _base_file(base: Base, beside: Path) -> Path:
     raise CheckpointError(f"{beside}: holds changes to the {base.network!r} of {base.model}, which {what}; fetch both again")
 
 
-def _replaceable(path: Path) -> bool:
-    return path.is_dir() and ((path / "config.json").is_file() or not any(path.iterdir()))
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace what is no checkpoint, or to delete with one what somebody else put there."""
+    if not path.is_dir() or (any(path.iterdir()) and not (path / "config.json").is_file()):
+        raise CheckpointError(f"{path}: exists and is not a checkpoint folder; choose another name")
+    sums = (path / SUMS).read_text("utf-8", "replace") if (path / SUMS).is_file() else ""
+    ours = {"config.json", "CARD.md", SUMS, *(line[66:] for line in sums.splitlines())}
+    own = sorted(item.name for item in path.iterdir() if item.name not in ours and item.name[0] != ".")
+    if own:
+        raise CheckpointError(f"{path}: {own[0]} in it was put there by somebody else and would be lost; choose another name")
 
 
 def _check_names(names: Sequence[str]) -> None:
