@@ -152,3 +152,10 @@ def test_a_noised_clip_guides_the_drawing(drawn: Limner, tmp_path: Path) -> None
     made = recipe.read("x.png")
     assert (made.extra["clip_scale"], made.stages[0].guidance) == (3.0, 1.0)
     assert "has no noised CLIP" in drawn("a red fox", "--clip-scale", "3").err
+
+
+def test_a_sheet_among_pictures_that_are_drawn_again_is_named(limner: Limner) -> None:
+    limner("draw", "a fox", "-m", "tiny", "-s", "0", "-n", "2", "--grid", "-o", "fox.png")
+    said = limner("reproduce", "fox.png", "fox-grid.png")
+    assert said.code == 2
+    assert "fox-grid.png: was made by 'grid'" in said.err

@@ -56,7 +56,8 @@ def reproduce(
     """
     was = source.recipe if isinstance(source, Image) else recipe.read(source)
     if was.verb not in VERBS:
-        raise UnsupportedError(f"this picture was made by '{was.verb:.20}'; can be drawn again: {', '.join(VERBS)}")
+        which = source if isinstance(source, (str, Path)) else "this picture"
+        raise UnsupportedError(f"{which}: was made by '{was.verb:.20}'; can be drawn again: {', '.join(VERBS)}")
     origin = None if was.verb == "draw" else ancestry.parent(was, ancestry.near(source, parents))
     place, moved = _place(was, device)
     kind = dtype or _dtype(was)
