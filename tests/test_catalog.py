@@ -44,6 +44,7 @@ def test_a_bundled_model_comes_first_and_is_not_shadowed(root: Path) -> None:
         checkpoint(root / place / "glide-box")
     assert [(entry.name, entry.bundled) for entry in catalog.models()] == [("glide-box", True), ("glide-mine", False)]
     assert catalog.find("glide-box") == root / "box" / "glide-box"
+    assert catalog.describe(catalog.find("glide-box")).bundled
 
 
 def test_models_are_found_by_name_and_by_path(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,9 +39,9 @@ class Entry(NamedTuple):
 def models() -> list[Entry]:
     """Every model known by name: the bundled ones, then those in the models folder; a broken one says what is wrong."""
     found: dict[str, Entry] = {}
-    for root, bundled in ((_bundled_root(), True), (models_root(), False)):
+    for root in (_bundled_root(), models_root()):
         for folder in _folders(root):
-            found.setdefault(folder.name, describe(folder, bundled=bundled))
+            found.setdefault(folder.name, describe(folder))
     return list(found.values())
 
 
@@ -69,8 +69,9 @@ def find(name_or_path: str | Path) -> Path:
     raise CheckpointError(f"{text[:80]!r}: no such model or folder{hint}; have: {have}; more are looked for in {models_root()}")
 
 
-def describe(folder: Path, *, bundled: bool = False) -> Entry:
+def describe(folder: Path) -> Entry:
     """What a checkpoint folder says about itself; a broken one is described too, with its problem."""
+    bundled = folder.parent == _bundled_root()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     try:
         settings = settings_of(folder)
