@@ -218,6 +218,22 @@ def test_upscaling_is_the_last_stage_alone() -> None:
     assert drawn(iter(items))[0].picture.size == (16, 16)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((8, 8), []),
+        ((4, 4), []),
+        ((16, 16), ["it was made smaller first, from 16x16 to 8x8"]),
+        ((20, 4), ["of 20x4 the middle 4x4 is enlarged"]),
+        ((20, 9), ["of 20x9 the middle 9x9 is enlarged", "it was made smaller first, from 9x9 to 8x8"]),
+    ],
+)
+def test_what_enlarging_leaves_away_is_said(size: tuple[int, int], said: list[str]) -> None:
+    *_, made = edits.upscale(pipe(), picture(*size), seed=0)
+    assert isinstance(made, Image)
+    assert made.recipe.extra.get("lost", []) == said
+
+
 def test_a_model_of_one_stage_cannot_enlarge() -> None:
     with pytest.raises(UnsupportedError, match="no stage that enlarges"):
         edits.upscale(pipe().kept(1), picture(8, 8))

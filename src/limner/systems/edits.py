@@ -123,8 +123,18 @@ def enlarge(pipe: Pipe, picture: Source, asked: Request) -> Iterator[Progress | 
     origin = _opened(picture)
     pipe.check(asked)
     low_res = images.to_tensor([images.square(origin.picture, low_side)])
-    canvas = Canvas("upscale", origin.picture, origin.picture.convert("L"), origin.parent, origin.facts)
+    facts = origin.facts | (
+        {"lost": lost} if (lost := [*origin.facts.get("lost", ()), *_not_enlarged(origin, low_side)]) else {}
+    )
+    canvas = Canvas("upscale", origin.picture, origin.picture.convert("L"), origin.parent, facts)
     return _enlarged(pipe, stage, asked, low_res, canvas)
+
+
+def _not_enlarged(origin: _Origin, low_side: int) -> list[str]:
+    """What of a picture the last stage is not shown, in words. Units: side of the stage's input in pixels."""
+    size, short = f"{origin.picture.width}x{origin.picture.height}", min(origin.picture.size)
+    cut = [f"of {size} the middle {short}x{short} is enlarged"] if max(origin.picture.size) > short else []
+    return cut + ([f"it was made smaller first, from {short}x{short} to {low_side}x{low_side}"] if short > low_side else [])
 
 
 def marked(
