@@ -82,7 +82,7 @@ def flat(picture: Image.Image, where: str = "picture", *, ground: str = "white")
 def read_bytes(source: str | Path | bytes) -> tuple[str, bytes]:
     """What to call a source in a message, and its content.
 
-    Raises: InputError when the file cannot be read or is empty.
+    Raises: InputError when the file cannot be read or is empty, or the source is of another kind (an array, None).
     """
     if isinstance(source, bytes):
         where, data = "picture", source
@@ -92,6 +92,9 @@ def read_bytes(source: str | Path | bytes) -> tuple[str, bytes]:
             data = Path(source).read_bytes()
         except OSError as error:
             raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+        except TypeError:
+            what = type(source).__name__
+            raise InputError(f"{what}: not a picture; give a path, the bytes of a file, or an image of Pillow") from None
         except ValueError as error:  # a null character in the path
             raise InputError(f"{where!r}: not a file name ({error})") from None
     if not data:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -232,6 +233,14 @@ def test_what_enlarging_leaves_away_is_said(size: tuple[int, int], said: list[st
     *_, made = edits.upscale(pipe(), picture(*size), seed=0)
     assert isinstance(made, Image)
     assert made.recipe.extra.get("lost", []) == said
+
+
+@pytest.mark.parametrize("wrong", [None, 3, np.zeros((8, 8, 3), dtype=np.uint8), (0, 0, 4, 4)], ids=type)
+def test_what_is_no_picture_is_refused_with_what_would_be(wrong: Any) -> None:
+    with pytest.raises(InputError, match="not a picture; give a path, the bytes of a file, or an image of Pillow"):
+        edits.edit(pipe(), wrong, "a fox", "0,0,4,4")
+    with pytest.raises(InputError, match=f"{type(wrong).__name__}: not a picture"):
+        edits.edit(pipe(), picture(8, 8), "a fox", wrong)
 
 
 def test_a_model_of_one_stage_cannot_enlarge() -> None:
