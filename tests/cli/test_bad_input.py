@@ -181,6 +181,11 @@ def test_data_that_is_not_there(limner: Limner) -> None:
 def test_a_run_that_is_none(limner: Limner) -> None:
     check(limner("export", "nowhere", "--out", "model"), 3, "nowhere: not a training run")
     check(limner("export", "nowhere", "--out", "model", "--notes", "none.md"), 2, "none.md: cannot be read")
+    check(limner("export", "nowhere", "--out", "model", "--notes", "*My* model"), 2, "name a file of Markdown")
+
+
+def test_more_threads_than_a_process_can_have(limner: Limner) -> None:
+    check(limner("train", "glide-shapes", "--stage", "base", "--out", "run", "--threads", "100000"), 2, "--threads")
 
 
 def test_a_picture_that_is_none(limner: Limner) -> None:

@@ -41,7 +41,7 @@ def train(
     ] = None,
     max_minutes: Annotated[float | None, option("--max-minutes", help="Save and stop after this long.", min=0)] = None,
     device: Device = "auto",
-    threads: Annotated[int | None, option("--threads", help="Processor threads; the default is all.", min=1)] = None,
+    threads: Annotated[int | None, option("--threads", help="Processor threads; the default is all.", min=1, max=1024)] = None,
     workers: Annotated[int, option("--workers", help="Processes that prepare data; 0 is this one.", min=0)] = 0,
     settings: Settings = None,
     allow: Annotated[
@@ -90,7 +90,7 @@ def export(
         float | None, option("--rate", help="Which average of the weights; the default is the recipe's last.")
     ] = None,
     dtype: Annotated[Stored, option("--dtype", help="How the weights are stored.")] = Stored.bfloat16,
-    notes: Annotated[Path | None, option("--notes", help="Markdown that goes into the card.")] = None,
+    notes: Annotated[Path | None, option("--notes", help="A file of Markdown that goes into the card.")] = None,
     share: Annotated[
         str | None, option("--share", help="Store only changes to the weights of the model that the runs started from.")
     ] = None,
@@ -111,6 +111,7 @@ def export(
         try:
             text = notes.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise InputError(f"{notes}: cannot be read as text ({error})") from None
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"--notes {notes}: cannot be read as text ({why}); name a file of Markdown") from None
     saved = limner.export(runs, out, rate=rate, dtype=getattr(torch, dtype.value), notes=text, layout=layout.value, share=share)
     terminal.result(str(saved), checkpoint=str(saved))
