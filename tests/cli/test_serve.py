@@ -40,6 +40,7 @@ def test_a_dry_run_tells_people_what_each_model_can(limner: Limner) -> None:
         (["--models", "nowhere"], 3, "nowhere"),
         (["--dtype", "int3"], 2, "int3"),
         (["--port", "70000"], 2, "65535"),
+        (["--public-url", "draw.example.org"], 2, "public_url: String should match pattern '^https?://"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(limner: Limner, flags: list[str], code: int, words: str) -> None:

@@ -26,7 +26,7 @@ class ServeSettings(Frozen):
 
     host: str = "127.0.0.1"  # who may reach it; 0.0.0.0 is everybody in the network
     port: int = Field(8000, ge=0, le=65535)  # 0 = any free one
-    public_url: str | None = None  # how clients reach it, for links; None = as they addressed it
+    public_url: str | None = Field(None, pattern=r"^https?://[^/\s]\S*$")  # for links; None = as clients addressed it
     data: Path = Field(default_factory=data_folder)  # jobs, pictures, keys
     models: tuple[Path, ...] = ()  # checkpoint folders served beside those known by name
     model: str = MODEL  # draws what is asked of dall-e-2, dall-e-3 and gpt-image-1
