@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.evaluation import bench, emoji, features
+from limner.evaluation import bench, emoji, features, measuring
 from limner.evaluation.drawing import Drawing
 from limner.evaluation.share import share
 from tests import tiny as made
@@ -51,10 +51,25 @@ def test_shapes_too_small_to_be_read_are_refused(limner: Limner) -> None:
     assert "scenes are read from" in said.err
 
 
-def test_a_report_that_cannot_be_written_is_said(limner: Limner, wide: Path) -> None:
-    said = limner("eval", "shapes", "-m", str(wide), "-n", "1", "--steps", "1", "-o", "wide")
-    assert said.code == 1
-    assert "wide: cannot be written" in said.err
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("fox.png", "name one that ends in .json"),
+        ("old.json", "exists already"),
+        ("fox.png/new.json", "is a file"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    limner: Limner, wide: Path, monkeypatch: pytest.MonkeyPatch, out: str, why: str
+) -> None:
+    for name in ("fox.png", "old.json"):
+        Path(name).write_text("kept", encoding="utf-8")
+    monkeypatch.setattr(measuring, "evaluate", None)
+    said = limner("eval", "shapes", "-m", str(wide), "-n", "1", "--steps", "1", "-o", out)
+    assert said.code == 2
+    assert f"--out {out}: " in said.err
+    assert why in said.err
+    assert {Path(name).read_text(encoding="utf-8") for name in ("fox.png", "old.json")} == {"kept"}
 
 
 @pytest.mark.usefixtures("_means")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -143,19 +144,39 @@ def frechet(
 
 
 def _options(asked: Asked) -> dict[str, Any]:
-    """What every measure takes, under the names that `evaluate` gives it."""
+    """What every measure takes, under the names that `evaluate` gives it.
+
+    Raises: InputError when the result could not be written, so that nothing is measured for it in vain.
+    """
+    if asked.out is not None:
+        _check_free(asked.out)
     given = {field.name: getattr(asked, field.name) for field in fields(asked) if field.name != "out"}
     return given | {"dtype": asked.dtype.value, "settings": asked.settings or ()}
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a place where a result cannot be written, or where something would be overwritten."""
+    from limner.errors import InputError
+
+    if out.suffix.lower() != ".json":
+        raise InputError(f"--out {out}: the result is a JSON file; name one that ends in .json")
+    if out.exists():
+        raise InputError(f"--out {out}: exists already; remove it or choose another name")
+    there = next(path for path in out.absolute().parents if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"--out {out}: cannot be written, {there} {'is not to be written to' if there.is_dir() else 'is a file'}"
+        )
 
 
 def _say(terminal: Terminal, text: str, found: Frozen, out: Path | None) -> None:
     from limner.config import dump
     from limner.errors import LimnerError
 
+    terminal.result(text, **found.model_dump(mode="json"))
     if out is not None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(dump(found), encoding="utf-8")
         except OSError as error:
             raise LimnerError(f"{out}: cannot be written ({error.strerror or error})") from None
-    terminal.result(text, **found.model_dump(mode="json"))
