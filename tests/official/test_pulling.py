@@ -84,6 +84,11 @@ def test_a_name_that_is_not_in_the_catalog_names_the_nearest(server: Server) -> 
         limner.pull("dalle-vae")
 
 
+def test_a_model_in_the_box_needs_no_fetching(server: Server) -> None:
+    with pytest.raises(CheckpointError, match="'glide-shapes': is here already"):
+        limner.pull("glide-shapes")
+
+
 def test_a_released_model_that_is_not_here_says_how_to_get_it(server: Server) -> None:
     with pytest.raises(CheckpointError, match="is released, but not here yet; run `limner models pull dalle-dvae`"):
         limner.load("dalle-dvae")

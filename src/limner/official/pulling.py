@@ -31,6 +31,8 @@ def pull(name: str, *, offline: bool = False, keep: bool = False, progress: Tell
     """
     model = released.find(name)
     if model is None:
+        if name in (entry.name for entry in catalog.models()):
+            raise CheckpointError(f"{name!r}: is here already; it is no released model, there is nothing to fetch")
         near = difflib.get_close_matches(name, list(released.models()), n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise CheckpointError(f"{name!r:.80}: no such released model{hint}; see `limner models list --released`")
