@@ -134,6 +134,11 @@ def test_what_is_no_picture_is_refused_in_one_line(data: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_picture_without_pixels_is_refused() -> None:
+    with pytest.raises(InputError, match="picture: has 0x5 pixels"):
+        images.flat(Image.new("RGB", (0, 5)))
+
+
 def test_an_empty_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(InputError, match=r"a\.png: the file is empty"):

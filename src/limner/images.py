@@ -64,8 +64,10 @@ def decoded(data: bytes, where: str, *, ground: str = "white") -> Opened:
 def flat(picture: Image.Image, where: str = "picture", *, ground: str = "white") -> Opened:
     """An opened picture as upright 8-bit RGB, with what was lost on the way.
 
-    Raises: InputError for pixels that are no colours of 8 or 16 bits.
+    Raises: InputError for pixels that are no colours of 8 or 16 bits, or when there are none.
     """
+    if 0 in picture.size:
+        raise InputError(f"{where}: has {picture.width}x{picture.height} pixels; there is nothing to be seen")
     lost = []
     if getattr(picture, "n_frames", 1) > 1:
         lost.append(f"it has {getattr(picture, 'n_frames', 1)} frames; frame {picture.tell() + 1} is used")

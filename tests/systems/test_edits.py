@@ -213,6 +213,12 @@ def test_outpainting_keeps_the_picture_and_adds_margins() -> None:
     assert (np.asarray(new.picture)[:12, 3:13] == np.asarray(old)).all()
 
 
+@pytest.mark.parametrize("margins", [(0, 0, 0, 0), (4, -1, 0, 0), (4, 0, 0), (1.5, 0, 0, 0)])
+def test_margins_that_are_none_are_refused(margins: Any) -> None:
+    with pytest.raises(InputError, match="margins must be four whole numbers of 0 or more, one above 0"):
+        next(edits.outpaint(pipe(), picture(8, 8), "a fox", margins))
+
+
 def test_upscaling_is_the_last_stage_alone() -> None:
     items = list(edits.upscale(pipe(), picture(8, 8), seed=0))
     assert {item.stage for item in items if isinstance(item, Progress)} == {"upsampler"}

@@ -45,6 +45,11 @@ def test_a_session_leaves_a_checkpoint_a_log_and_a_preset(tmp_path: Path) -> Non
     assert lines[-1]["eta_s"] == 0
 
 
+def test_a_preset_may_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="glide-shapes: no stage 'top' with a training recipe; have: base"):
+        training.train("glide-shapes", "top", str(tmp_path / "run"))
+
+
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     path = train(tmp_path)
     before = (path / "weights.safetensors").stat().st_mtime_ns

@@ -163,9 +163,9 @@ def widened(picture: Source, margins: tuple[int, int, int, int], *, soft: float 
     """What `outpaint` paints on. Raises: as `marked`."""
     origin = _opened(picture)
     old = origin.picture
+    if len(margins) != 4 or not all(isinstance(side, int) and side >= 0 for side in margins) or not any(margins):
+        raise InputError(f"outpaint: margins must be four whole numbers of 0 or more, one above 0; got {margins}")
     left, top, right, bottom = margins
-    if min(margins) < 0 or not any(margins):
-        raise InputError(f"outpaint: margins must be 0 or more and one above 0; got {margins}")
     if (old.width + left + right) * (old.height + top + bottom) > images.LARGEST:
         raise InputError(f"outpaint: the picture would have more than {images.LARGEST // 2**20} Mpixel; ask for less")
     wide = ImageOps.expand(old, (left, top, right, bottom), fill=(255, 255, 255))

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from limner import tokens
-from limner.config import Preset, StageSettings, TrainSettings
+from limner.config import Preset, StageSettings, TrainSettings, load_preset
 from limner.data.pictures import Pictures
 from limner.data.source import Source, open_source
 from limner.errors import ConfigError, TrainingError
@@ -29,9 +29,9 @@ LOGGED = 10  # steps a log line
 
 
 def train(
-    preset: Preset,
+    preset: Preset | str,
     stage: str,
-    out: Path,
+    out: str | Path,
     *,
     data: str | Source | None = None,
     max_minutes: float | None = None,
@@ -43,7 +43,7 @@ def train(
     logged: int = LOGGED,
     voice: Voice | None = None,
 ) -> Path:
-    """Train a stage of a preset in the folder `out` and return its newest checkpoint.
+    """Train a stage of a preset, or of the preset of a name, in the folder `out` and return its newest checkpoint.
 
     A folder that holds a run of the same preset is continued; `changed` names settings (training.steps) that may differ
     from when it began. `data` stands in for the recipe's source; `voice` is how it speaks. Under torchrun every rank calls
@@ -51,6 +51,7 @@ def train(
 
     Raises: TrainingError when the run cannot go on; KeyboardInterrupt after saving, when told to stop.
     """
+    preset, out = load_preset(preset) if isinstance(preset, str) else preset, Path(out)
     settings, recipe = stage_of(preset, stage)
     ranks = distributed.join(device)
     before = torch.get_num_threads()
