@@ -62,9 +62,27 @@ def test_a_single_step_is_timed_and_agrees_with_the_reference() -> None:
     assert (first.ratio, first.error, first.rounds) == (1.0, 0.0, 2)
     for timing in case.timings[1:]:
         assert timing.error < WITHIN[timing.variant]
-        assert timing.ratio == pytest.approx(first.seconds / timing.seconds)
+        assert timing.fastest <= timing.seconds <= timing.slowest
         assert timing.levels is None
     assert case.timings[2].error > 1e-5, "bfloat16 must have been used"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_machine_that_slows_down_slows_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ran = [0.0], list[str]()
+    monkeypatch.setattr("limner.evaluation.bench.time.perf_counter", lambda: now[0])
+
+    def made(variant: bench.Variant) -> bench.Job:
+        def work() -> torch.Tensor:
+            ran.append(variant)
+            now[0] += len(ran) * {"reference": 3.0}.get(variant, 1.0)  # longer with every call
+            return torch.ones(1)
+
+        return bench.Job(work, 0.0, False)
+
+    case = bench._case(("name", "what", 1), made, ["float32"], CPU, 3, lambda text: None)
+    assert ran[-6:] == ["reference", "float32"] * 3
+    assert case.timings[1].ratio == pytest.approx(3 * 10 / 11)  # alone, one after the other, they would seem 1.3 apart
 
 
 @pytest.mark.usefixtures("quick")

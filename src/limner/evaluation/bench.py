@@ -1,7 +1,8 @@
 """How fast it draws: our loop against the same weights sampled the reference way, in one process.
 
 Every variant is built anew from the same weights, so that the peak of one does not hide in another's. Times are medians
-of several rounds after a warm-up. How a result is written down is in `bench_report`.
+of several rounds after a warm-up; each round is one of the reference and, right after it, one of the variant, so that a machine
+that slows down slows both. How a result is written down is in `bench_report`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Timing(Frozen):
     rounds: int
     once: float  # seconds a picture spent before the loop; 0 where the time holds them
     peak_mb: float | None  # above what the process held before: this variant's weights and work
-    ratio: float  # the reference's median divided by this
+    ratio: float  # the median over the rounds of the reference's time divided by this one's
     error: float  # |output - reference| / |reference|
     levels: float | None  # mean difference of finished pictures in steps of 0..255; None: none is finished
     parts: dict[str, float]  # where the time goes: kind of operator -> share
@@ -88,6 +89,13 @@ class Job(NamedTuple):
     work: Callable[[], Tensor]
     once: float
     finishes: bool  # whether the output is pictures
+
+
+class Yardstick(NamedTuple):
+    """What the variants are compared with."""
+
+    job: Job
+    output: Tensor
 
 
 def official(
@@ -246,7 +254,7 @@ def _case(
 ) -> Case:
     name, what, parameters = about
     timings: list[Timing] = []
-    expected: Tensor | None = None
+    yardstick: Yardstick | None = None
     for variant in dict.fromkeys(("reference", *variants)):
         progress(f"{name}: {LABELS[variant]}")
         held = machine.held_mb(device)
@@ -256,43 +264,47 @@ def _case(
             progress(f"{name}: {LABELS[variant]} left out: {error}")
             continue
         with torch.no_grad():
-            timing, output = _timed(job, variant, rounds, timings[0].seconds if timings else None, expected)
-        expected = output if expected is None else expected
+            timing, output = _timed(job, variant, rounds, yardstick)
+        yardstick = Yardstick(job, output) if yardstick is None else yardstick
         peak = None if timing.peak_mb is None else timing.peak_mb - held
         timings.append(timing.model_copy(update={"peak_mb": peak}))
         del job
     return Case(name=name, what=what, parameters=parameters, timings=tuple(timings))
 
 
-def _timed(job: Job, variant: Variant, rounds: int, yardstick: float | None, expected: Tensor | None) -> tuple[Timing, Tensor]:
+def _timed(job: Job, variant: Variant, rounds: int, yardstick: Yardstick | None) -> tuple[Timing, Tensor]:
     output = job.work()  # warm-up: kernels are chosen, caches filled
     device = output.device
     gc.collect()
     machine.reset_peak(device)
-    seconds = []
-    for _ in range(rounds):
-        _wait(device)
-        began = time.perf_counter()
-        output = job.work()
-        _wait(device)
-        seconds.append(time.perf_counter() - began)
+    job.work()
     peak = machine.peak_mb(device)
-    median = statistics.median(seconds)
-    truth = output if expected is None else expected
+    pairs = [(None if yardstick is None else _clocked(yardstick.job, device), _clocked(job, device)) for _ in range(rounds)]
+    seconds = [own for _, own in pairs]
+    truth = output if yardstick is None else yardstick.output
     timing = Timing(
         variant=variant,
-        seconds=median,
+        seconds=statistics.median(seconds),
         fastest=min(seconds),
         slowest=max(seconds),
         rounds=rounds,
         once=job.once,
         peak_mb=peak,
-        ratio=(median if yardstick is None else yardstick) / median,
+        ratio=statistics.median((own if other is None else other) / own for other, own in pairs),
         error=relative(output, truth),
         levels=float((base.round_8bit(output) - base.round_8bit(truth)).abs().mean() * 127.5) if job.finishes else None,
         parts=parts(job.work),
     )
     return timing, output
+
+
+def _clocked(job: Job, device: torch.device) -> float:
+    """Seconds of one round."""
+    _wait(device)
+    began = time.perf_counter()
+    job.work()
+    _wait(device)
+    return time.perf_counter() - began
 
 
 def relative(output: Tensor, truth: Tensor) -> float:

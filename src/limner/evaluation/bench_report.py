@@ -57,7 +57,8 @@ def _case(case: Case) -> list[str]:
     lines += ["| | median s | fastest to slowest | times faster | once a picture s | peak MB | differs from the reference by |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [_row(timing) for timing in case.timings]
-    lines += ["", "Peak: above what the process held before, so a variant's weights and its work. Where the time goes:", ""]
+    lines += ["", "Times faster: the median over the rounds, in each of which the reference ran right before the variant."]
+    lines += ["Peak: above what the process held before, so a variant's weights and its work. Where the time goes:", ""]
     lines += [f"- {LABELS[timing.variant]}: {_shares(timing)}" for timing in case.timings]
     return [*lines, ""]
 
