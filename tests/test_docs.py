@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_an_example_runs(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_the_map_shows_the_floors_that_are_enforced() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    shown = blocks(ROOT / "docs" / "architecture.md", "")[0]
+    assert [floor.strip() for floor in shown.split(">")] == layers[1:]  # __main__ is the way in, not a floor
