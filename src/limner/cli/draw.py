@@ -181,13 +181,20 @@ def pattern(out: str, model: str, prompt: str = "", seed: int = 0) -> str:
     chosen = str(recipe.pattern_of(out))
     some = recipe.Recipe(prompt=prompt, model=Path(model).name, config_hash="", seed=seed, stages=(), width=1, height=1)
     folder = recipe.file_name(chosen, some).parent
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    why = obstacle(folder)
+    if why:
         from limner.errors import LimnerError
 
-        why = "is not to be written to" if there.is_dir() else "is a file"
-        raise LimnerError(f"{folder}: cannot be written, {there} {why}; choose another --out")
+        raise LimnerError(f"{folder}: cannot be written, {why}; choose another --out")
     return chosen
+
+
+def obstacle(folder: Path) -> str:
+    """Why nothing can be written into a folder, which need not be there yet; "" when something can."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        return f"{there} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} is not to be written to"
 
 
 def _sheet(plan: Plan, drawn: Sequence[Image]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limner.cli.draw import obstacle
 from limner.cli.flags import Device, Dtype, Precision, Settings, option, verb
 from limner.cli.terminal import Terminal
 
@@ -162,11 +162,9 @@ def _check_free(out: Path) -> None:
         raise InputError(f"--out {out}: the result is a JSON file; name one that ends in .json")
     if out.exists():
         raise InputError(f"--out {out}: exists already; remove it or choose another name")
-    there = next(path for path in out.absolute().parents if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(
-            f"--out {out}: cannot be written, {there} {'is not to be written to' if there.is_dir() else 'is a file'}"
-        )
+    why = obstacle(out.parent)
+    if why:
+        raise InputError(f"--out {out}: cannot be written, {why}")
 
 
 def _say(terminal: Terminal, text: str, found: Frozen, out: Path | None) -> None:
